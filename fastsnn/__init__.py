@@ -1,0 +1,23 @@
+"""fastsnn: converts trained PyTorch networks into spiking networks and runs them fast.
+
+    snn = fastsnn.convert(model, calibration=images, timesteps=16)
+    logits = snn(images)
+"""
+
+from fastsnn.convert.api import convert
+from fastsnn.errors import BackendUnavailable, ConversionError, FastSNNError
+from fastsnn.network import SpikingNetwork
+from fastsnn.neurons import IF
+from fastsnn.spikes import SpikeTrain
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "IF",
+    "BackendUnavailable",
+    "ConversionError",
+    "FastSNNError",
+    "SpikeTrain",
+    "SpikingNetwork",
+    "convert",
+]

@@ -1,0 +1,157 @@
+"""How the command line is parsed, and how a failure becomes one line and an exit code."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from fastsnn._extras import MissingExtra
+from fastsnn.errors import ConversionError, FastSNNError
+
+POTENTIALS = ("uniform", "gaussian", "measured")
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that answers a mistake in one line, without the usage text."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb. Returns 0, 2 for a mistake of the caller's (said on stderr), 130 for Ctrl-C."""
+    args = _parser().parse_args(argv)
+    try:
+        # The verb's module is imported now and not above, so that --help does not wait for torch.
+        import_module(f"fastsnn.commands.{args.verb}").run(args)
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, TypeError, OSError, FastSNNError, MissingExtra) as e:
+        if args.traceback:
+            raise
+        # A conversion error lists every node at fault, one a line; all others are one line.
+        text = str(e).strip() if isinstance(e, ConversionError) else " ".join(str(e).split())
+        print(f"fastsnn {args.verb}: {text or type(e).__name__}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="fastsnn", description="Convert trained PyTorch networks into spiking networks and run them.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and stop")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{demo,eval,info}")
+    _demo(verbs.add_parser("demo", help="train, convert and run a small network on real handwritten digits"))
+    _eval(verbs.add_parser("eval", help="accuracy at every time-step of your network, converted, beside the dense one"))
+    _info(verbs.add_parser("info", help="versions, and which backends run on this machine"))
+    for verb in verbs.choices.values():
+        verb.add_argument("--traceback", action="store_true", help="on an error, show where it was raised")
+    return parser
+
+
+def _demo(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--out", default="demo-out", metavar="DIR", help="folder for the plot (default: %(default)s)")
+    p.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="default: %(default)s")
+    p.add_argument("--epochs", type=_whole(1), default=12, metavar="N", help="default: %(default)s")
+
+
+def _eval(p: argparse.ArgumentParser) -> None:
+    network = p.add_argument_group("network")
+    network.add_argument(
+        "--model",
+        required=True,
+        metavar="MODULE:FUNCTION",
+        help="what builds the network when called without arguments; FILE.py:FUNCTION too",
+    )
+    network.add_argument("--weights", metavar="FILE", help=".safetensors, or a state dict saved by torch.save")
+    network.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
+
+    data = p.add_argument_group("data")
+    data.add_argument(
+        "--data",
+        required=True,
+        metavar="DATA",
+        help="a folder of images (one folder a class, or train/ and test/ with such), a .npz, "
+        "cifar10:ROOT or cifar100:ROOT",
+    )
+    data.add_argument("--calibration-data", metavar="DATA", help="default: the training images of --data")
+    data.add_argument("--calibration-images", type=_whole(1), default=512, metavar="N", help="default: %(default)s")
+    data.add_argument("--images", type=_whole(1), metavar="N", help="evaluate on the first N only")
+    data.add_argument("--image-size", type=_whole(1), metavar="S", help="cut a square of S pixels from the centre")
+    data.add_argument("--resize", type=_whole(1), metavar="R", help="shorter side before the cut (default: S)")
+    data.add_argument("--mean", type=_numbers, metavar="A,B,C", help="subtracted from images in [0, 1]")
+    data.add_argument("--std", type=_numbers, metavar="A,B,C", help="what images are divided by after that")
+    data.add_argument("--batch-size", type=_whole(1), default=100, metavar="N", help="default: %(default)s")
+
+    conversion = p.add_argument_group("conversion")
+    conversion.add_argument("--method", default="opi", help="default: %(default)s")
+    conversion.add_argument("--timesteps", type=_whole(1), default=32, metavar="T", help="default: %(default)s")
+    conversion.add_argument(
+        "--threshold", metavar="RULE", help="max, percentile:P, mse or bound (default: the method's own)"
+    )
+    conversion.add_argument("--per-layer", action="store_true", help="one threshold a layer instead of one a channel")
+    conversion.add_argument(
+        "--initial-potential",
+        type=_potential,
+        metavar="V",
+        help=f"in units of the threshold, or {', '.join(POTENTIALS)} (default: the method's own)",
+    )
+    conversion.add_argument(
+        "--max-pool",
+        choices=("before", "gate", "average", "or"),
+        default="before",
+        help="what max pooling becomes (default: %(default)s)",
+    )
+    conversion.add_argument(
+        "--precision", choices=("int32", "float32", "float64"), default="int32", help="default: %(default)s"
+    )
+    conversion.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="default: %(default)s")
+
+    output = p.add_argument_group("output")
+    output.add_argument("--out", metavar="FILE.json", help="write the whole curve, the settings and the versions")
+    output.add_argument("--plot", metavar="FILE.png", help="plot accuracy over time (.png, .svg or .pdf)")
+    output.add_argument("--report", action="store_true", help="print what each layer became")
+
+
+def _info(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--verbose", action="store_true", help="also paths, environment variables and torch's build")
+
+
+class _Version(argparse.Action):
+    """Prints the version; an action of its own, because reading it may import torch."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from fastsnn import __version__
+
+        print(f"fastsnn {__version__}")
+        parser.exit()
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = None
+        if number is None or number < least:
+            raise argparse.ArgumentTypeError(f"should be a whole number of at least {least}, got {text!r}")
+        return number
+
+    return parse
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"should be numbers such as 0.5,0.4,0.3, got {text!r}") from None
+
+
+def _potential(text: str) -> float | str:
+    if text in POTENTIALS:
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        names = ", ".join(POTENTIALS)
+        raise argparse.ArgumentTypeError(f"should be a number or one of {names}, got {text!r}") from None

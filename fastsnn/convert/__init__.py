@@ -1,0 +1,1 @@
+"""From a trained network to a program: capture, fold, calibrate, lower."""

@@ -1,0 +1,107 @@
+"""How a PyTorch module becomes a graph: torch.export flattens it into ATen operators, `rules` reads each of them.
+
+torch.export runs the module's own Python code, so every spelling of an operator (module, function, method, in place)
+arrives as one and the same ATen operator, and shapes are known.
+"""
+
+import copy
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fastsnn.convert import movement, rules
+from fastsnn.convert.graph import Graph, Input, Node, Refused, channels_last
+from fastsnn.errors import ConversionError
+
+
+@dataclass
+class Captured:
+    """graph     the network, outputs in order
+    rebuild   list of outputs -> the structure that the module returns (tensor, tuple, dict)
+    """
+
+    graph: Graph
+    rebuild: Callable[[list[Tensor]], Any]
+
+
+def capture(model: nn.Module, example: Tensor) -> Captured:
+    """The graph of `model` in eval mode, for inputs shaped like `example` [B, ...]; the model is left untouched.
+
+    Raises ConversionError with every node that has no spiking form, before anything is calibrated.
+    """
+    model = copy.deepcopy(model).eval()
+    batch = torch.cat([example[:1]] * movement.BATCH)
+    program = _export(model, batch)
+    graph = _Reader(model, program, tuple(example.shape[1:])).read()
+    refused = [n for n in graph.nodes.values() if isinstance(n.payload, Refused)]
+    if refused:
+        lines = [f"  {n.name} ({n.origin}): {n.payload.reason}" for n in refused]
+        raise ConversionError(f"{len(refused)} node(s) of {type(model).__name__} cannot convert:\n" + "\n".join(lines))
+    graph = graph.pruned()
+    out_spec = program.call_spec.out_spec
+    return Captured(graph, lambda outputs: torch.utils._pytree.tree_unflatten(outputs, out_spec))
+
+
+def _export(model: nn.Module, batch: Tensor) -> torch.export.ExportedProgram:
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # an empty table only makes the graph functional: in-place operators become their plain twins
+            return torch.export.export(model, (batch,), strict=False).run_decompositions({})
+    except Exception as error:  # torch.export raises many types; all mean that the module cannot be traced
+        reason = str(error).strip().split("\n")[0]
+        raise ConversionError(
+            f"{type(model).__name__} cannot be traced on an input of shape {list(batch.shape)}: "
+            f"{type(error).__name__}: {reason}"
+        ) from error
+
+
+class _Reader:
+    """Walks the exported graph once; `values` maps its nodes to names, constants, or lists of either."""
+
+    def __init__(self, model: nn.Module, program: torch.export.ExportedProgram, shape: tuple[int, ...]) -> None:
+        self.program = program
+        self.graph = Graph()
+        self.leaves = {name for name, module in model.named_modules() if not any(module.children())}
+        self.values: dict[torch.fx.Node, Any] = {}
+        self.shape = channels_last(shape)
+
+    def read(self) -> Graph:
+        signature = self.program.graph_signature
+        tensors = {**self.program.state_dict, **self.program.constants}
+        targets = {s.arg.name: s.target for s in signature.input_specs if s.target is not None}
+        for node in self.program.graph.nodes:
+            if node.op == "placeholder" and node.name in targets:
+                self.values[node] = rules.constant(tensors[targets[node.name]])
+            elif node.op == "placeholder":
+                self.values[node] = self.graph.add("input", Input(), (), self.shape, "input")
+            elif node.op == "call_function":
+                self.values[node] = self.call(node)
+            elif node.op == "output":
+                self.graph.outputs = [self.output(node, v) for v in node.args[0]]
+        return self.graph
+
+    def output(self, node: torch.fx.Node, value: Any) -> str:
+        found = self.values[value] if isinstance(value, torch.fx.Node) else value
+        if not isinstance(found, Node):
+            reason = "this output does not depend on the input"
+            found = self.graph.add("output", Refused(reason), (), (), "output")
+        return found.name
+
+    def call(self, node: torch.fx.Node) -> Any:
+        args, kwargs = torch.fx.map_arg((node.args, node.kwargs), lambda n: self.values[n])
+        operator = str(node.target).removeprefix("aten.").split(".")[0]
+        operator = "batch_norm" if operator == "_native_batch_norm_legit_no_training" else operator
+        path = self.path(node)
+        name = path if path in self.leaves and path else ".".join(filter(None, (path, operator)))
+        origin = f"{operator} in {path or 'the top module'}"
+        return rules.apply(self.graph, node, operator, name, origin, args, kwargs)
+
+    def path(self, node: torch.fx.Node) -> str:
+        stack = node.meta.get("nn_module_stack") or {}
+        paths = [path for path, _ in stack.values()]
+        return paths[-1].split("@")[0] if paths else ""

@@ -1,0 +1,158 @@
+"""What a traced network is: a graph of linear maps, data movement, pooling and activations, on channels-last values.
+
+Every value has a shape without its batch dimension, channels last: [H, W, C], [L, C] or [F].
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from fastsnn.windows import Pooling, Shape
+
+@dataclass(frozen=True)
+class Input:
+    """The network's input, constant over time."""
+
+
+@dataclass(frozen=True)
+class Conv:
+    """Convolution over 1 to 3 spatial dimensions: weight [O, C / groups, *kernel]; no bias, see Affine."""
+
+    weight: Tensor
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+
+@dataclass(frozen=True)
+class Linear:
+    """weight [O, K] on values [K]; no bias, see Affine."""
+
+    weight: Tensor
+
+
+@dataclass(frozen=True)
+class Affine:
+    """scale * x + shift, each spreading over the value's shape from the right; batch norm and every bias."""
+
+    scale: Tensor
+    shift: Tensor
+
+
+@dataclass(frozen=True)
+class Add:
+    """Sum of the inputs, each times its coefficient."""
+
+    coefficients: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Weighted sums of windows of positions, every channel alike: index and weight [P_out, window], index -1 for none.
+
+    pooling   the geometry, where every window has one weight for all positions, inside and outside; else None
+    """
+
+    index: Tensor
+    weight: Tensor
+    pooling: Pooling | None = None
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """Maximum over windows; `policy` says how spikes are pooled, see `fastsnn.convert.maxpool`."""
+
+    pooling: Pooling
+    policy: str = "dense"
+
+
+@dataclass(frozen=True)
+class Move:
+    """Data movement: output element i is element index[i] of all inputs, flattened and joined; -1 is zero."""
+
+    index: Tensor
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """A (clipped) ReLU: max(0, min(x, bound)), the bound per channel or one; None is no bound."""
+
+    bound: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Head:
+    """A function of the mean output that only the user sees, such as softmax: `function` over logical dimension `dim`."""
+
+    function: str
+    dim: int
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A node with no spiking form; `reason` says why."""
+
+    reason: str
+
+
+Payload = Input | Conv | Linear | Affine | Add | Window | MaxPool | Move | Neuron | Head | Refused
+
+
+@dataclass(frozen=True)
+class Node:
+    name: str
+    payload: Payload
+    inputs: tuple[str, ...]
+    shape: Shape
+    origin: str
+
+
+@dataclass
+class Graph:
+    """Nodes in an order in which they can run, and the names of the outputs."""
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    outputs: list[str] = field(default_factory=list)
+
+    def add(self, name: str, payload: Payload, inputs: tuple[str, ...], shape: Shape, origin: str) -> Node:
+        unique, n = name, 0
+        while unique in self.nodes:
+            n += 1
+            unique = f"{name}_{n}"
+        self.nodes[unique] = Node(unique, payload, inputs, tuple(shape), origin)
+        return self.nodes[unique]
+
+    def users(self) -> dict[str, list[str]]:
+        """Name -> the nodes that read it, once for each reading; an output counts as a reader."""
+        users: dict[str, list[str]] = {name: [] for name in self.nodes}
+        for node in self.nodes.values():
+            for source in node.inputs:
+                users[source].append(node.name)
+        for name in self.outputs:
+            users[name].append("output")
+        return users
+
+    def pruned(self) -> "Graph":
+        """Without the nodes that no output needs."""
+        needed = set(self.outputs)
+        for node in reversed(self.nodes.values()):
+            if node.name in needed:
+                needed.update(node.inputs)
+        return Graph({k: n for k, n in self.nodes.items() if k in needed or isinstance(n.payload, Input)}, self.outputs)
+
+
+def channels_last(logical: Shape) -> Shape:
+    """(C, *S) -> (*S, C)."""
+    return (*logical[1:], logical[0]) if len(logical) > 1 else tuple(logical)
+
+
+def reduced(values: Tensor, shape: Shape) -> Tensor:
+    """A tensor that spreads over `shape`, cut down to one number or one a channel where it is constant beyond that."""
+    full = values.expand(shape)
+    flat = full.reshape(-1, shape[-1]) if shape else full.reshape(1, 1)
+    if flat.numel() and torch.equal(flat, flat[:1].expand_as(flat)):
+        channel = flat[0]
+        return channel[0].clone() if torch.equal(channel, channel[:1].expand_as(channel)) else channel.clone()
+    return full.clone()

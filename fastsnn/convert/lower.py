@@ -1,0 +1,275 @@
+"""How a graph becomes a program: linear maps are summed, batch norms, scales and thresholds folded into weights.
+
+Every value is kept as  real = unit * stored + offset.  A neuron stores spikes of worth 1 and its unit is its threshold;
+whatever is affine (batch norm alone, a scale, a bias) only changes unit and offset; a linear map takes its source's unit
+into its weights and its source's offset into its bias, and a neuron divides by its own threshold:
+
+    W' = W * unit_in / threshold_out,    b' = (W * offset_in + b) / threshold_out
+
+which is the equivalence of threshold scaling and weight normalisation (Bu et al., AAAI 2022).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from fastsnn.convert import movement
+from fastsnn.convert.graph import (
+    Add,
+    Affine,
+    Conv,
+    Graph,
+    Head,
+    Input,
+    Linear,
+    MaxPool,
+    Move,
+    Neuron,
+    Node,
+    Window,
+    reduced,
+)
+from fastsnn.neurons import IF
+from fastsnn.program import (
+    ConvTerm,
+    GateLayer,
+    HeadLayer,
+    InputLayer,
+    Layer,
+    LinearTerm,
+    MaxPoolLayer,
+    NeuronLayer,
+    Program,
+    RouteLayer,
+    ScaleTerm,
+    Term,
+    ValueLayer,
+    WindowTerm,
+)
+from fastsnn.windows import Pooling, Shape
+
+ONE, ZERO = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A layer's result and how to read it: real = unit * stored + offset."""
+
+    layer: Layer
+    unit: Tensor = ONE
+    offset: Tensor = ZERO
+
+    @property
+    def plain(self) -> bool:
+        return not self.layer.spiking and torch.equal(self.unit, ONE) and torch.equal(self.offset, ZERO)
+
+
+@dataclass(frozen=True)
+class Summand:
+    """scale * payload(source); a payload of None is the source itself."""
+
+    payload: Conv | Linear | Window | None
+    source: Stored
+    scale: Tensor
+    shape: Shape
+
+    @property
+    def per_channel(self) -> bool:
+        """Whether its scale has to be one number a channel: a convolution cannot carry more."""
+        return isinstance(self.payload, Conv | Window)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A sum that no layer holds yet, in real units; `folded` names the graph nodes in it."""
+
+    summands: tuple[Summand, ...]
+    bias: Tensor
+    shape: Shape
+    folded: tuple[str, ...]
+
+
+def lower(graph: Graph, units: Mapping[str, Tensor], neuron: IF) -> Program:
+    """The program of `graph`, float64; units[name] is the threshold of neuron `name`, one number or [C]."""
+    return _Lowering(graph, units, neuron).run()
+
+
+class _Lowering:
+    def __init__(self, graph: Graph, units: Mapping[str, Tensor], neuron: IF) -> None:
+        self.graph, self.units, self.neuron = graph, units, neuron
+        self.users = graph.users()
+        self.values: dict[str, Stored | Pending] = {}
+        self.layers: dict[str, Layer] = {}
+
+    def run(self) -> Program:
+        for node in self.graph.nodes.values():
+            self.values[node.name] = self.visit(node)
+        outputs = [self.plain(name).layer.name for name in self.graph.outputs]
+        return Program(self.layers.values(), outputs)
+
+    def visit(self, node: Node) -> Stored | Pending:
+        match node.payload:
+            case Input():
+                return Stored(self.add(InputLayer(node.name, node.shape, (node.name,))))
+            case Conv() | Linear() | Window():
+                return self.linear(node, node.payload)
+            case Affine(scale, shift):
+                return self.affine(node, scale, shift)
+            case Add(coefficients):
+                return self.sum(node, coefficients)
+            case Move(index):
+                return self.move(node, index)
+            case MaxPool(pooling, policy):
+                return self.max_pool(node, pooling, policy)
+            case Neuron(bound):
+                return self.fire(node, bound)
+            case Head(function, dim):
+                source = self.plain(node.inputs[0]).layer
+                return Stored(self.add(HeadLayer(node.name, node.shape, (node.name,), source, function, dim)))
+        raise TypeError(f"no lowering for {type(node.payload).__name__}")
+
+    def linear(self, node: Node, payload: Conv | Linear | Window) -> Pending:
+        source = self.stored(node.inputs[0])
+        if isinstance(payload, Conv | Window) and source.unit.ndim > 1:
+            source = self.plain(node.inputs[0])
+        return Pending((Summand(payload, source, ONE, node.shape),), ZERO, node.shape, (node.name,))
+
+    def affine(self, node: Node, scale: Tensor, shift: Tensor) -> Stored | Pending:
+        (name,) = node.inputs
+        value = self.values[name]
+        alone = len(self.users[name]) == 1
+        if isinstance(value, Pending) and alone and not (scale.ndim > 1 and any(s.per_channel for s in value.summands)):
+            summands = tuple(replace(s, scale=_times(s.scale, scale, node.shape)) for s in value.summands)
+            bias = reduced(value.bias * scale + shift, node.shape)
+            return Pending(summands, bias, node.shape, (*value.folded, node.name))
+        stored = self.stored(name)
+        unit = _times(stored.unit, scale, node.shape)
+        return Stored(stored.layer, unit, reduced(stored.offset * scale + shift, node.shape))
+
+    def sum(self, node: Node, coefficients: tuple[float, ...]) -> Pending:
+        summands: list[Summand] = []
+        bias, folded = ZERO, []
+        for name, coefficient in zip(node.inputs, coefficients, strict=True):
+            value = self.values[name]
+            if not (isinstance(value, Pending) and len(self.users[name]) == 1):
+                value = Pending((Summand(None, self.stored(name), ONE, node.shape),), ZERO, node.shape, ())
+            summands += [replace(s, scale=s.scale * coefficient) for s in value.summands]
+            bias = bias + value.bias * coefficient
+            folded += value.folded
+        return Pending(tuple(summands), reduced(bias, node.shape), node.shape, (*folded, node.name))
+
+    def move(self, node: Node, index: Tensor) -> Stored:
+        sources = [self.stored(name) for name in node.inputs]
+        if not all(s.layer.spiking for s in sources):
+            sources = [self.plain(name) for name in node.inputs]
+        elements = sum(torch.Size(s.layer.shape).numel() for s in sources)
+        flat = torch.where(index.flatten() < 0, elements, index.flatten())
+
+        def moved(values: list[Tensor], outside: float) -> Tensor:
+            parts = [v.expand(s.layer.shape).reshape(-1) for v, s in zip(values, sources, strict=True)]
+            joined = torch.cat([*parts, torch.full((1,), outside, dtype=torch.float64)])
+            return reduced(joined[flat].reshape(node.shape), node.shape)
+
+        unit = moved([s.unit for s in sources], 1.0)
+        offset = moved([s.offset for s in sources], 0.0)
+        if all(u.unit.ndim == 0 and torch.equal(u.unit, sources[0].unit) for u in sources):
+            unit = sources[0].unit
+        order = None if len(sources) == 1 and movement.is_identity(index) else index
+        layers = [s.layer for s in sources]
+        return Stored(self.add(RouteLayer(node.name, node.shape, (node.name,), layers, order)), unit, offset)
+
+    def max_pool(self, node: Node, pooling: Pooling, policy: str) -> Stored:
+        stored = self.stored(node.inputs[0])
+        gated = policy != "dense" and stored.layer.spiking and stored.unit.ndim < 2
+        if gated and torch.equal(stored.offset, ZERO) and bool((stored.unit > 0).all()):
+            gate = GateLayer(node.name, node.shape, (node.name,), stored.layer, pooling, policy)
+            return Stored(self.add(gate), stored.unit)
+        source = self.plain(node.inputs[0]).layer
+        return Stored(self.add(MaxPoolLayer(node.name, node.shape, (node.name,), source, pooling)))
+
+    def fire(self, node: Node, bound: Tensor | None) -> Stored:
+        unit = self.units[node.name].to(torch.float64)
+        (name,) = node.inputs
+        value = self.values[name]
+        if not (isinstance(value, Pending) and len(self.users[name]) == 1):
+            value = Pending((Summand(None, self.stored(name), ONE, node.shape),), ZERO, node.shape, ())
+        terms, bias = self.terms(value, unit)
+        ceiling = torch.full((), torch.inf, dtype=torch.float64) if bound is None else bound / unit
+        folded = (*value.folded, node.name)
+        layer = NeuronLayer(node.name, node.shape, folded, terms, bias, unit, ceiling, self.neuron)
+        return Stored(self.add(layer), unit)
+
+    def stored(self, name: str) -> Stored:
+        """The value as a layer's result, made one if it is still a sum."""
+        value = self.values[name]
+        if isinstance(value, Pending):
+            terms, bias = self.terms(value, ONE)
+            value = Stored(self.add(ValueLayer(name, value.shape, value.folded, terms, bias)))
+            self.values[name] = value
+        return value
+
+    def plain(self, name: str) -> Stored:
+        """The value as numbers in real units, no spikes and nothing left to multiply or add."""
+        stored = self.stored(name)
+        if stored.plain:
+            return stored
+        key = f"{name}.value"
+        if key not in self.values:
+            shape = self.graph.nodes[name].shape
+            pending = Pending((Summand(None, stored, ONE, shape),), ZERO, shape, (name,))
+            terms, bias = self.terms(pending, ONE)
+            self.values[key] = Stored(self.add(ValueLayer(key, shape, pending.folded, terms, bias)))
+        return self.values[key]
+
+    def add(self, layer: Layer) -> Layer:
+        self.layers[layer.name] = layer
+        return layer
+
+    def terms(self, pending: Pending, unit: Tensor) -> tuple[list[Term], Tensor]:
+        """The summands with all scales folded, divided by `unit`, and the bias that goes with them."""
+        bias = pending.bias / unit
+        terms = []
+        for summand in pending.summands:
+            scale = summand.scale / unit
+            terms.append(_term(summand, scale))
+            if not torch.equal(summand.source.offset, ZERO):
+                source = summand.source
+                plain = replace(summand, source=Stored(source.layer))
+                offset = source.offset.expand(source.layer.shape)[None].contiguous()
+                bias = bias + _term(plain, scale)(offset)[0]
+        return terms, reduced(bias, pending.shape)
+
+
+def _times(a: Tensor, b: Tensor, shape: Shape) -> Tensor:
+    return a * b if max(a.ndim, b.ndim) < 2 else reduced(a * b, shape)
+
+
+def _term(summand: Summand, scale: Tensor) -> Term:
+    source, shape, unit = summand.source.layer, summand.shape, summand.source.unit
+    match summand.payload:
+        case None:
+            return ScaleTerm(source.name, reduced(unit * scale, shape), shape)
+        case Linear(weight):
+            return LinearTerm(source.name, weight * unit * scale.reshape(-1, 1), shape)
+        case Conv():
+            return _conv(summand.payload, source.name, shape, unit, scale)
+        case Window(index, weight, pooling):
+            if pooling is not None:
+                channels = source.shape[-1]
+                ones = (1,) * len(pooling.kernel)
+                kernel = weight.max() * torch.ones(channels, 1, *pooling.kernel, dtype=torch.float64)
+                depthwise = Conv(kernel, pooling.stride, pooling.padding, ones, channels)
+                return _conv(depthwise, source.name, shape, unit, scale)
+            return WindowTerm(source.name, weight[..., None] * (unit * scale), shape, index)
+    raise TypeError(f"no term for {type(summand.payload).__name__}")
+
+
+def _conv(conv: Conv, source: str, shape: Shape, unit: Tensor, scale: Tensor) -> ConvTerm:
+    outputs, per_group = conv.weight.shape[:2]
+    spatial = (1,) * (conv.weight.ndim - 2)
+    unit = unit.expand(per_group * conv.groups).reshape(conv.groups, 1, per_group)
+    unit = unit.expand(-1, outputs // conv.groups, -1).reshape(outputs, per_group, *spatial)
+    weight = conv.weight * unit * scale.expand(outputs).reshape(outputs, 1, *spatial)
+    return ConvTerm(source, weight, shape, conv.stride, conv.padding, conv.dilation, conv.groups)

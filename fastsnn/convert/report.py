@@ -1,0 +1,127 @@
+"""What became of each node of the network that was converted, layer by layer."""
+
+from dataclasses import dataclass
+
+from fastsnn.convert.graph import Graph, MaxPool
+from fastsnn.program import (
+    ConvTerm,
+    GateLayer,
+    HeadLayer,
+    InputLayer,
+    Layer,
+    LinearTerm,
+    MaxPoolLayer,
+    NeuronLayer,
+    Program,
+    RouteLayer,
+    ScaleTerm,
+    Term,
+    ValueLayer,
+    WindowTerm,
+)
+
+TERMS = {ConvTerm: "conv", LinearTerm: "linear", ScaleTerm: "residual", WindowTerm: "windows"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer: its name, what it is, from which operators, its shape (C, *S), its threshold, and a remark."""
+
+    layer: str
+    kind: str
+    replaces: str
+    shape: tuple[int, ...]
+    threshold: str
+    remark: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """One row a layer, and the settings of the conversion; str() is a table."""
+
+    title: str
+    rows: tuple[Row, ...]
+
+    def __str__(self) -> str:
+        header = ("layer", "became", "from", "shape", "threshold", "remark")
+        table = [header, *((r.layer, r.kind, r.replaces, _size(r.shape), r.threshold, r.remark) for r in self.rows)]
+        widths = [max(len(row[i]) for row in table) for i in range(len(header))]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
+        return "\n".join([self.title, lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
+def describe(program: Program, graph: Graph, title: str, max_pool: str) -> Report:
+    """The report of a program that was lowered from `graph`."""
+    inner, timed = program.inner(), program.timed()
+    rows = []
+    for name, layer in program.layers.items():
+        if isinstance(layer, InputLayer):
+            continue
+        origins = [graph.nodes[n].origin for n in layer.folded if n in graph.nodes]
+        operators = [origin.split(" in ")[0] for origin in origins if not origin.startswith("weight of ")]
+        shape = (layer.shape[-1], *layer.shape[:-1])
+        rows.append(
+            Row(
+                name,
+                _kind(layer, name in inner),
+                "+".join(operators),
+                shape,
+                _threshold(layer),
+                _remark(layer, graph, max_pool, inner, timed),
+            )
+        )
+    return Report(title, tuple(rows))
+
+
+def _kind(layer: Layer, inner: bool) -> str:
+    if isinstance(layer, NeuronLayer):
+        return "+".join(_terms(layer.terms)) + " + IF"
+    if isinstance(layer, GateLayer):
+        return f"max pool of spikes ({layer.policy})"
+    if isinstance(layer, MaxPoolLayer):
+        return "max pool"
+    if isinstance(layer, RouteLayer):
+        return "route of spikes" if layer.spiking and inner else "route"
+    if isinstance(layer, HeadLayer):
+        return layer.function
+    if isinstance(layer, ValueLayer):
+        return "+".join(_terms(layer.terms))
+    return type(layer).__name__
+
+
+def _terms(terms: list[Term]) -> list[str]:
+    return [TERMS[type(term)] for term in terms]
+
+
+def _threshold(layer: Layer) -> str:
+    if not isinstance(layer, NeuronLayer):
+        return ""
+    unit = layer.unit
+    if unit.numel() == 1:
+        return f"{unit.item():.4g}"
+    return f"{unit.min().item():.3g}..{unit.max().item():.3g}"
+
+
+def _remark(layer: Layer, graph: Graph, max_pool: str, inner: set[str], timed: set[str]) -> str:
+    remarks = []
+    if isinstance(layer, NeuronLayer):
+        if not timed.intersection(layer.sources):
+            remarks.append("constant current, computed once")
+        if any(isinstance(graph.nodes.get(n) and graph.nodes[n].payload, MaxPool) for n in layer.folded):
+            remarks.append("max pool before the neuron")
+    elif layer.name not in inner:
+        remarks.append("once, on the mean over time")
+    elif layer.name not in timed:
+        remarks.append("once, constant over time")
+    elif isinstance(layer, MaxPoolLayer):
+        remarks.append("largest number of each step")
+    elif isinstance(layer, ValueLayer):
+        remarks.append("numbers at every step: several layers read it, or no neuron follows")
+    if max_pool == "average" and any("max_pool" in graph.nodes[n].origin for n in layer.folded if n in graph.nodes):
+        remarks.append("max pool replaced by average pool: equal only if trained so")
+    return "; ".join(remarks)
+
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,252 @@
+"""How a program runs over time: in chunks of steps, words between layers, the membranes carried from chunk to chunk."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from fastsnn.ops._step import spikes_at
+from fastsnn.ops.conv_if import conv_if
+from fastsnn.ops.if_constant import if_constant
+from fastsnn.ops.if_steps import if_steps
+from fastsnn.ops.linear_if import linear_if
+from fastsnn.ops.pack import counts, unpack
+from fastsnn.ops.pool import pool_gate, pool_or
+from fastsnn.program import (
+    ConvTerm,
+    GateLayer,
+    InputLayer,
+    Layer,
+    LinearTerm,
+    NeuronLayer,
+    Program,
+    RouteLayer,
+    ScaleTerm,
+    Term,
+    ValueLayer,
+)
+from fastsnn.program.fixed import fixed_input, saturated
+from fastsnn.program.program import channels_last
+from fastsnn.spikes import MAX_STEPS
+
+# what the numbers of one chunk may take where a network keeps any over time, in bytes
+CHUNK_BYTES = 2**29
+
+
+class Simulation:
+    """One run of a program on a batch: fresh at the start, then advanced by any number of steps.
+
+    x   [B, C, *S] floating: the images, fed as a constant current
+    """
+
+    def __init__(self, program: Program, x: Tensor) -> None:
+        self.program, self.layers = program, program.layers
+        self.inner, self.timed = program.inner(), program.timed()
+        self.real = torch.float64 if _dtype(program) == torch.float64 else torch.float32
+        self.steps = 0
+        self.batch = len(x)
+        self.potential: dict[str, Tensor] = {}
+        self.gates: dict[str, Tensor] = {}
+        self.sums: dict[str, Tensor] = {}
+        self.static = self._static(channels_last(x.to(self.real)))
+        self.boundary = self._boundary()
+
+    def advance(self, T: int, record: Iterable[str] = (), over_time: bool = False) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """Runs T more steps, T in 1..32.
+
+        Returns the words of the layers in `record`, and the outputs, channels last: after the last step [B, ...], or
+        after each step [T, B, ...].
+        """
+        record = set(record)
+        results: dict[str, Tensor] = {}
+        recorded: dict[str, Tensor] = {}
+        prefix: dict[str, Tensor] = {}
+        readers = self._readers()
+        for name, layer in self.layers.items():
+            if name not in self.inner or name not in self.timed:
+                continue
+            results[name] = self._run(layer, results, T)
+            if name in record:
+                recorded[name] = results[name]
+            if name in self.boundary:
+                prefix[name] = self._accumulate(layer, results[name], T, over_time)
+            for source in set(layer.sources):
+                readers[source] -= 1
+                if readers[source] == 0:
+                    results.pop(source, None)
+        before, self.steps = self.steps, self.steps + T
+        steps = torch.arange(before + 1, self.steps + 1) if over_time else torch.tensor([self.steps])
+        return recorded, self._head(prefix, steps.to(self.real), over_time)
+
+    def longest_chunk(self) -> int:
+        """Steps that one call may take for the numbers kept over time to stay below CHUNK_BYTES; 32 where none are."""
+        kept = [la for n, la in self.layers.items() if n in self.inner and n in self.timed and not la.spiking]
+        size = 8 * self.batch * sum(torch.Size(layer.shape).numel() for layer in kept)
+        steps = MAX_STEPS
+        while steps > 1 and steps * size > CHUNK_BYTES:
+            steps //= 2
+        return steps
+
+    def _static(self, x: Tensor) -> dict[str, Tensor]:
+        """Results of the layers that do not change over time and that neurons depend on."""
+        results: dict[str, Tensor] = {}
+        for name, layer in self.layers.items():
+            if isinstance(layer, InputLayer):
+                exponent = self.program.exponent
+                results[name] = fixed_input(x, exponent) if exponent is not None and name in self.inner else x
+            elif name in self.inner and name not in self.timed:
+                results[name] = saturated(layer.dense([results[s] for s in layer.sources]))
+        return results
+
+    def _boundary(self) -> set[str]:
+        """Layers that run over time and that the head, or an output, reads."""
+        head = [layer for name, layer in self.layers.items() if name not in self.inner]
+        read = {source for layer in head for source in layer.sources} | set(self.program.outputs)
+        return {name for name in read if name in self.inner and name in self.timed}
+
+    def _readers(self) -> dict[str, int]:
+        readers = dict.fromkeys(self.layers, 0)
+        for name, layer in self.layers.items():
+            if name in self.inner and name in self.timed:
+                for source in set(layer.sources):
+                    readers[source] += 1
+        return readers
+
+    def _run(self, layer: Layer, results: dict[str, Tensor], T: int) -> Tensor:
+        if isinstance(layer, NeuronLayer):
+            return self.fire(layer, results, T)
+        if isinstance(layer, GateLayer):
+            return self._gate(layer, results[layer.source], T)
+        if isinstance(layer, RouteLayer) and layer.spiking:
+            return layer.dense([results[s] for s in layer.sources])
+        return torch.stack([saturated(self._at(layer, results, t)) for t in range(T)])
+
+    def _at(self, layer: Layer, results: dict[str, Tensor], t: int) -> Tensor:
+        """The number a layer holds at step t."""
+        return layer.dense([self.number(source, results, t) for source in layer.sources])
+
+    def number(self, name: str, results: dict[str, Tensor], t: int) -> Tensor:
+        if name in self.static:
+            return self.static[name]
+        if not self.layers[name].spiking:
+            return results[name][t]
+        return spikes_at(results[name], t).to(torch.int64 if self.program.exponent is not None else self.real)
+
+    def fire(self, layer: NeuronLayer, results: dict[str, Tensor], T: int) -> Tensor:
+        v = self.potential.get(layer.name, layer.initial_potential)
+        rules = {"reset": layer.neuron.reset, "comparator": layer.neuron.comparator}
+        spikes = [term for term in layer.terms if self.layers[term.source].spiking]
+        constant = [term for term in layer.terms if term.source in self.static]
+        bias = layer.bias
+        if constant:
+            bias = self._constant(layer, constant)
+        words = [results[term.source] for term in spikes]
+        dims = len(layer.shape) - 1
+        if not spikes and len(constant) == len(layer.terms):
+            out, v = if_constant(bias, T, layer.threshold, v, **rules)
+        elif len(spikes) + len(constant) < len(layer.terms) or not _fusable(spikes, dims):
+            parts = [t for t in layer.terms if t.source not in self.static]
+            currents = torch.stack([self._current(parts, results, t) for t in range(T)])
+            out, v = if_steps(currents, layer.threshold, v, bias=bias, **rules)
+        elif dims == 0:
+            out, v = linear_if(words, [t.weight for t in spikes], T, layer.threshold, v, bias=bias, **rules)
+        else:
+            convs = [_as_conv(term, layer.shape) for term in spikes]
+            geometry = {key: [n for c in convs for n in c[key]] for key in ("stride", "padding", "dilation", "groups")}
+            weights = [c["weight"] for c in convs]
+            out, v = conv_if(words, weights, T, layer.threshold, v, bias=bias, **geometry, **rules)
+        self.potential[layer.name] = v
+        return out
+
+    def _constant(self, layer: NeuronLayer, terms: list[Term]) -> Tensor:
+        """Bias and constant inputs of a layer as one current [B, *S, C], computed once a run."""
+        key = f"{layer.name}.constant"
+        if key not in self.static:
+            exact = self.program.exponent is not None
+            parts = [t.exact(self.static[t.source]) if exact else t(self.static[t.source]) for t in terms]
+            total = sum(parts[1:], start=parts[0]) + layer.bias
+            self.static[key] = saturated(total).to(layer.bias.dtype)
+        return self.static[key]
+
+    def _current(self, terms: list[Term], results: dict[str, Tensor], t: int) -> Tensor:
+        inputs = [self.number(term.source, results, t) for term in terms]
+        if self.program.exponent is None:
+            return sum(term(x) for term, x in zip(terms, inputs, strict=True))
+        return saturated(sum(term.exact(x) for term, x in zip(terms, inputs, strict=True))).to(torch.int32)
+
+    def _gate(self, layer: GateLayer, words: Tensor, T: int) -> Tensor:
+        p = layer.pooling
+        geometry = (p.kernel, p.stride, p.padding, p.dilation, p.ceil_mode)
+        if layer.policy == "or":
+            return pool_or(words, T, *geometry)
+        so_far = self.gates.get(layer.name)
+        if so_far is None:
+            so_far = torch.zeros(words.shape, dtype=torch.int32, device=words.device)
+        out, self.gates[layer.name] = pool_gate(words, so_far, T, *geometry)
+        return out
+
+    def _accumulate(self, layer: Layer, result: Tensor, T: int, over_time: bool) -> Tensor:
+        """Adds a chunk to a layer's sum over time: the sum [1, B, ...], or that after each step [T, B, ...]."""
+        if layer.spiking:
+            chunk = unpack(result, T).to(torch.int32) if over_time else counts(result)[None]
+        else:
+            chunk = result if over_time else result.sum(0, keepdim=True)
+        chunk = chunk.cumsum(0, dtype=chunk.dtype) if over_time else chunk
+        if layer.name in self.sums:
+            chunk = chunk + self.sums[layer.name]
+        self.sums[layer.name] = chunk[-1]
+        return chunk
+
+    def _head(self, prefix: dict[str, Tensor], steps: Tensor, over_time: bool) -> list[Tensor]:
+        """The outputs from the sums over time, as means."""
+        steps = steps.to(next(iter(prefix.values())).device) if prefix else steps
+        results: dict[str, Tensor] = {}
+
+        def mean(name: str) -> Tensor:
+            if name in results:
+                return results[name]
+            if name in prefix:
+                total = prefix[name].to(self.real) / steps.reshape(-1, *[1] * (prefix[name].ndim - 1))
+            else:
+                total = self.static[name].to(self.real).expand(len(steps), *self.static[name].shape)
+            if self.program.exponent is not None and not self.layers[name].spiking and not self._real(name):
+                total = total * 2.0**-self.program.exponent
+            results[name] = total.flatten(0, 1)
+            return results[name]
+
+        for name, layer in self.layers.items():
+            if name not in self.inner and not isinstance(layer, InputLayer):
+                results[name] = layer.dense([mean(source) for source in layer.sources])
+        outputs = [mean(name).unflatten(0, (len(steps), self.batch)) for name in self.program.outputs]
+        return outputs if over_time else [out[0] for out in outputs]
+
+    def _real(self, name: str) -> bool:
+        return name in self.static and self.static[name].is_floating_point()
+
+
+def _dtype(program: Program) -> torch.dtype:
+    return next((la.bias.dtype for la in program.layers.values() if isinstance(la, ValueLayer | NeuronLayer)), torch.float32)
+
+
+def _fusable(terms: Sequence[Term], dims: int) -> bool:
+    if dims == 0:
+        return all(isinstance(term, LinearTerm) for term in terms)
+    return dims <= 3 and all(
+        isinstance(term, ConvTerm) or (isinstance(term, ScaleTerm) and term.weight.ndim < 2) for term in terms
+    )
+
+
+def _as_conv(term: Term, shape: tuple[int, ...]) -> dict:
+    """Weight and geometry for conv_if; a residual connection is a depthwise convolution of one position."""
+    if isinstance(term, ConvTerm):
+        return {
+            "weight": term.weight,
+            "stride": term.stride,
+            "padding": term.padding,
+            "dilation": term.dilation,
+            "groups": (term.groups,),
+        }
+    dims, channels = len(shape) - 1, shape[-1]
+    ones, zeros = (1,) * dims, (0,) * dims
+    weight = term.weight.expand(channels).reshape(channels, 1, *ones)
+    return {"weight": weight, "stride": ones, "padding": zeros, "dilation": ones, "groups": (channels,)}

@@ -1,0 +1,13 @@
+"""Which exceptions a caller may catch; wrong arguments raise plain ValueError or TypeError."""
+
+
+class FastSNNError(Exception):
+    """Base of every error that is fastsnn's own."""
+
+
+class BackendUnavailable(FastSNNError, RuntimeError):
+    """No backend takes a call, or the one that was forced cannot run it; the message holds every backend's reason."""
+
+
+class ConversionError(FastSNNError, ValueError):
+    """A network cannot be converted; the message lists every node at fault, with its module path and the reason."""

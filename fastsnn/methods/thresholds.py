@@ -1,0 +1,63 @@
+"""Thresholds from activations: the rules that any method can use, by the names users give them."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from fastsnn.convert.statistics import Activation
+
+Rule = Callable[[Activation, int], Tensor]
+NAMES = "max, percentile:P with 0 < P <= 100, mse, or bound"
+
+
+def parse(spec: str) -> Rule:
+    """The rule of a name such as "percentile:99.9": (activation, T) -> thresholds [C]."""
+    kind, _, number = spec.partition(":")
+    if kind in ("max", "bound") and not number:
+        return lambda activation, T: activation.largest
+    if kind == "mse" and not number:
+        return least_squares
+    if kind == "bound" and not number:
+        return _no_bound
+    if kind == "percentile":
+        try:
+            percent = float(number)
+        except ValueError:
+            percent = 0.0
+        if 0 < percent <= 100:
+            return lambda activation, T: activation.percentile(percent)
+    raise ValueError(f"threshold must be {NAMES}, got {spec!r}")
+
+
+def least_squares(activation: Activation, T: int, candidates: int = 100) -> Tensor:
+    """The threshold whose T-step IF neuron is nearest to the ReLU, in the mean square over the activations seen.
+
+        minimise over theta  E[(a - theta / T * clip(floor(a * T / theta + 1/2), 0, T))^2]
+
+    searched over `candidates` fractions of the largest activation. The 1/2 is V(0) = theta/2.
+    Source: Li et al., ICML 2021 (SNNC), with the shift as an initial potential.
+    """
+    values, counts = activation.centres(), activation.counts
+    best = activation.largest.clone()
+    least = torch.full_like(best, torch.inf)
+    for i in range(candidates):
+        theta = activation.largest * (1 - i / candidates)
+        step = (theta / T).clamp(min=torch.finfo(theta.dtype).tiny)[:, None]
+        quantised = step * (values / step + 0.5).floor().clamp(0, T)
+        error = (counts * (values - quantised) ** 2).sum(1)
+        better = error < least
+        least, best = torch.where(better, error, least), torch.where(better, theta, best)
+    return best
+
+
+def positive(theta: Tensor) -> Tensor:
+    """Thresholds that a neuron can have: a channel that never fired gets the smallest useful one.
+
+    A threshold of zero has no meaning, and one far below the layer's largest only costs fixed-point range: a channel
+    gets at least 1/1024 of the layer's largest, and a layer that was silent throughout gets 1.
+    """
+    largest = theta.max()
+    if not largest > 0:
+        return torch.ones_like(theta)
+    return theta.clamp(min=float(largest) / 1024)

@@ -1,0 +1,160 @@
+"""The converted network that users hold: logits, accuracy over time, spikes, thresholds and the report."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from fastsnn.engine import Simulation
+from fastsnn.program import Program
+from fastsnn.program.program import channels_last, logical
+from fastsnn.spikes import SpikeTrain, chunk_lengths
+
+
+class SpikingNetwork(nn.Module):
+    """A converted network; made by `fastsnn.convert`, for inference only.
+
+    Every call starts afresh, and the same input gives the same spikes. x is [B, C, *S] floating, shaped like the
+    calibration images, on the device of the network.
+
+    timesteps    T of a call that names none
+    precision    "int32" (exact fixed point: spikes do not depend on batch, threads or device), "float32" or "float64"
+    report       what became of each layer; print it
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        rebuild: Callable[[list[Any]], Any],
+        timesteps: int,
+        precision: str,
+        method: Any,
+        report: Any,
+    ) -> None:
+        super().__init__()
+        self.program = program
+        self.rebuild = rebuild
+        self.timesteps, self.precision, self.method, self.report = timesteps, precision, method, report
+        super().train(False)
+
+    def train(self, mode: bool = True) -> "SpikingNetwork":
+        if mode:
+            raise RuntimeError("a converted network is for inference only; train the network before converting it")
+        return super().train(False)
+
+    @torch.inference_mode()
+    def forward(self, x: Tensor, timesteps: int | None = None) -> Any:
+        """Mean logits after `timesteps` steps, in the structure that the converted module returns."""
+        for _, outputs in self._run(x, timesteps):
+            pass
+        return self.rebuild([logical(out) for out in outputs])
+
+    @torch.inference_mode()
+    def logits_over_time(self, x: Tensor, timesteps: int | None = None) -> Any:
+        """Mean logits after every step: [T, B, classes], entry t - 1 being the mean over the first t steps."""
+        parts = [outputs for _, outputs in self._run(x, timesteps, over_time=True)]
+        joined = [torch.cat(chunks) for chunks in zip(*parts, strict=True)]
+        return self.rebuild([out.movedim(-1, 2) if out.ndim > 3 else out for out in joined])
+
+    @torch.inference_mode()
+    def spikes(self, x: Tensor, timesteps: int | None = None) -> dict[str, SpikeTrain]:
+        """The spike train of every neuron layer, by name; neurons are [B, *S, C], channels last."""
+        T = self._steps(timesteps)
+        words: dict[str, list[Tensor]] = {name: [] for name in self.program.neurons}
+        for recorded, _ in self._run(x, T, record=words, chunk=32):
+            for name, word in recorded.items():
+                words[name].append(word[None])
+        return {name: SpikeTrain(tuple(chunks), T) for name, chunks in words.items()}
+
+    def accuracy_over_time(
+        self, loader: Iterable, timesteps: int | None = None, progress: bool = True, output: int = 0
+    ) -> Tensor:
+        """Accuracy after every step, from one pass: float64 [T], fractions in 0..1.
+
+        loader   batches (images, labels): labels [B] are class numbers
+        output   which output to judge, where the network has several heads
+        """
+        T = self._steps(timesteps)
+        correct, total = torch.zeros(T, dtype=torch.int64), 0
+        device = self.device
+        for batch in tqdm(loader, desc="evaluate", unit="batch", disable=not progress):
+            if not isinstance(batch, list | tuple) or len(batch) < 2:
+                raise TypeError(f"accuracy_over_time needs batches (images, labels), got {type(batch).__name__}")
+            x, labels = batch[0].to(device), torch.as_tensor(batch[1]).to(device)
+            leaves = torch.utils._pytree.tree_leaves(self.logits_over_time(x, T))
+            logits = leaves[output]
+            if logits.ndim != 3 or labels.shape != logits.shape[1:2]:
+                raise ValueError(
+                    "accuracy_over_time needs logits [T, B, classes] and labels [B], "
+                    f"got {list(logits.shape)} and {list(labels.shape)}"
+                )
+            correct += (logits.argmax(2) == labels).sum(1).cpu()
+            total += len(labels)
+        if total == 0:
+            raise ValueError("accuracy_over_time needs at least one image, got none")
+        return correct.double() / total
+
+    @torch.inference_mode()
+    def analog(self, x: Tensor, clip: bool = True) -> Any:
+        """The lowered network with each neuron replaced by its clipped ReLU: what the spikes approximate.
+
+        clip   False leaves out the clipping at thresholds, which gives the outputs of the converted network. Needs a
+               floating precision.
+        """
+        if self.program.exponent is not None:
+            raise ValueError(f'analog needs precision "float32" or "float64", this network has "{self.precision}"')
+        self._check(x)
+        outputs = self.program.dense(channels_last(x.to(self._real())), clip)
+        return self.rebuild([logical(out) for out in outputs])
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.program.buffers()).device
+
+    @property
+    def thresholds(self) -> dict[str, Tensor]:
+        """Neuron layer -> its threshold in the converted network: what one spike is worth, one number or [C]."""
+        return {name: layer.unit for name, layer in self.program.neurons.items()}
+
+    @property
+    def initial_potentials(self) -> dict[str, Tensor]:
+        """Neuron layer -> V(0) in units of its threshold, one number or [*S, C]."""
+        neurons = self.program.neurons.items()
+        return {name: layer.initial_potential.double() / layer.threshold.double() for name, layer in neurons}
+
+    def extra_repr(self) -> str:
+        return f"timesteps={self.timesteps}, precision={self.precision}, method={self.method}"
+
+    def _run(
+        self,
+        x: Tensor,
+        timesteps: int | None,
+        record: Iterable[str] = (),
+        over_time: bool = False,
+        chunk: int | None = None,
+    ) -> Iterator[tuple[dict[str, Tensor], list[Tensor]]]:
+        self._check(x)
+        simulation = Simulation(self.program, x)
+        for T in chunk_lengths(self._steps(timesteps), chunk or simulation.longest_chunk()):
+            yield simulation.advance(T, record, over_time)
+
+    def _steps(self, timesteps: int | None) -> int:
+        T = self.timesteps if timesteps is None else timesteps
+        if not isinstance(T, int) or T < 1:
+            raise ValueError(f"timesteps must be an integer of at least 1, got {T!r}")
+        return T
+
+    def _real(self) -> torch.dtype:
+        return torch.float64 if self.precision == "float64" else torch.float32
+
+    def _check(self, x: Tensor) -> None:
+        *spatial, channels = self.program.input.shape
+        expected = (channels, *spatial)
+        if x.ndim != len(expected) + 1 or tuple(x.shape[1:]) != expected:
+            raise ValueError(f"this network takes inputs [B, {', '.join(map(str, expected))}], got {list(x.shape)}")
+        if not x.is_floating_point():
+            raise TypeError(f"this network takes floating-point inputs, got {x.dtype}")
+        if x.device != self.device:
+            raise ValueError(f"the network is on {self.device} and the input on {x.device}; move one of them")

@@ -1,0 +1,43 @@
+"""The definition of conv_if, in plain torch."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv1d, conv2d, conv3d
+
+from fastsnn.ops._step import integrate, spikes_at
+
+CONVOLUTIONS = {1: conv1d, 2: conv2d, 3: conv3d}
+
+
+def conv_if(
+    words: list[Tensor],
+    weights: list[Tensor],
+    v: Tensor,
+    threshold: Tensor,
+    bias: Tensor | None,
+    T: int,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: list[int],
+    reset: str,
+    comparator: str,
+    shape: tuple[int, ...],
+) -> tuple[Tensor, Tensor]:
+    dims = words[0].ndim - 2
+    # float64 holds every sum of fewer than 2^22 int32 weights exactly, whatever its order
+    real = weights[0].dtype if weights[0].is_floating_point() else torch.float64
+    weights = [w.to(real) for w in weights]
+
+    def current_at(t: int) -> Tensor:
+        total = torch.zeros(shape, dtype=real, device=words[0].device)
+        for i, (w, weight) in enumerate(zip(words, weights, strict=True)):
+            part = slice(i * dims, (i + 1) * dims)
+            spikes = spikes_at(w, t).to(real).movedim(-1, 1)
+            current = CONVOLUTIONS[dims](
+                spikes, weight, None, stride[part], padding[part], dilation[part], groups[i]
+            )
+            total += current.movedim(1, -1)
+        return total
+
+    return integrate(current_at, T, torch.Size(shape), v, threshold, bias, reset, comparator)

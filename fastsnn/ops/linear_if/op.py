@@ -1,0 +1,97 @@
+"""linear_if: linear maps of packed spikes, summed, and the neurons they feed, over all T steps in one call."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fastsnn._registry import Backend, choose
+from fastsnn.ops import _checks
+from fastsnn.ops._step import as_values
+from fastsnn.spikes import word_dtype
+
+BACKENDS = (Backend("reference", "fastsnn.ops.linear_if.reference:linear_if", lambda x: None),)
+
+
+def linear_if(
+    words: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    T: int,
+    threshold: float | Tensor = 1.0,
+    v: float | Tensor = 0.0,
+    *,
+    bias: Tensor | None = None,
+    reset: str = "soft",
+    comparator: str = ">=",
+) -> tuple[Tensor, Tensor]:
+    """Linear maps of spikes, summed over several inputs, and IF neurons over T steps.
+
+        I[t] = sum over i of weights[i] @ (words[i] at t) + bias[t];   then as `if_steps`
+
+    words       list of [B, K_i], T in 1..32 bits used
+    weights     list of [O, K_i] float32, float64 or int32 (fixed point)
+    threshold, v, bias, reset, comparator
+                as in `if_steps`, for neurons [B, O]
+
+    Returns (words [B, O], v [B, O]). Raises ValueError for shape or device, TypeError for dtype.
+    """
+    if not words or not weights:
+        raise ValueError(f"linear_if: needs at least one input, got {len(words)} words and {len(weights)} weights")
+    v, threshold = as_values(v, weights[0]), as_values(threshold, weights[0])
+    return _linear_if(list(words), list(weights), v, threshold, bias, T, reset, comparator)
+
+
+def _check(
+    words: list[Tensor],
+    weights: list[Tensor],
+    v: Tensor,
+    threshold: Tensor,
+    bias: Tensor | None,
+    T: int,
+    reset: str,
+    comparator: str,
+) -> tuple[int, ...]:
+    _checks.terms("linear_if", words, weights, T)
+    for i, (w, weight) in enumerate(zip(words, weights, strict=True)):
+        if w.ndim != 2 or weight.ndim != 2 or weight.shape != (weights[0].shape[0], w.shape[1]):
+            raise ValueError(
+                f"linear_if: words[{i}] must be [B, K] and weights[{i}] [O, K] with one O for all inputs, "
+                f"got {tuple(w.shape)} and {tuple(weight.shape)}"
+            )
+    shape = (words[0].shape[0], weights[0].shape[0])
+    _checks.neuron(
+        "linear_if", T, shape, weights[0].dtype, words[0].device, v, threshold, bias, reset, comparator
+    )
+    return shape
+
+
+@torch.library.custom_op("fastsnn::linear_if", mutates_args=())
+def _linear_if(
+    words: list[Tensor],
+    weights: list[Tensor],
+    v: Tensor,
+    threshold: Tensor,
+    bias: Tensor | None,
+    T: int,
+    reset: str,
+    comparator: str,
+) -> tuple[Tensor, Tensor]:
+    _check(words, weights, v, threshold, bias, T, reset, comparator)
+    run = choose("linear_if", BACKENDS, words[0])
+    words, weights = [w.contiguous() for w in words], [w.contiguous() for w in weights]
+    return run(words, weights, v, threshold, bias, T, reset, comparator)
+
+
+@_linear_if.register_fake
+def _(
+    words: list[Tensor],
+    weights: list[Tensor],
+    v: Tensor,
+    threshold: Tensor,
+    bias: Tensor | None,
+    T: int,
+    reset: str,
+    comparator: str,
+) -> tuple[Tensor, Tensor]:
+    shape = _check(words, weights, v, threshold, bias, T, reset, comparator)
+    return words[0].new_empty(shape, dtype=word_dtype(T)), weights[0].new_empty(shape)

@@ -1,0 +1,3 @@
+from fastsnn.ops.pack.op import counts, pack, unpack
+
+__all__ = ["counts", "pack", "unpack"]

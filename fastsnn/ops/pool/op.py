@@ -1,0 +1,163 @@
+"""pool: windows over packed spikes; the word-wise OR, the spikes of the most active input, or the number of spikes."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fastsnn._registry import Backend, choose
+from fastsnn.ops import _checks
+from fastsnn.spikes import word_dtype
+from fastsnn.windows import output_size
+
+BACKENDS = (Backend("reference", "fastsnn.ops.pool.reference:pool_or", lambda x: None),)
+_GATE = (Backend("reference", "fastsnn.ops.pool.reference:pool_gate", lambda x: None),)
+_COUNTS = (Backend("reference", "fastsnn.ops.pool.reference:pool_counts", lambda x: None),)
+
+Size = Sequence[int]
+
+
+def pool_or(
+    words: Tensor,
+    T: int,
+    kernel: Size,
+    stride: Size | None = None,
+    padding: Size | None = None,
+    dilation: Size | None = None,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """Max pooling step by step: a window spikes at t where any of its inputs does.
+
+    words       [B, *S, C], T in 1..32 bits used
+    kernel, stride, padding, dilation
+                one number a spatial dimension; default stride = kernel, padding 0, dilation 1
+    ceil_mode   as in torch.nn.functional.max_pool2d
+
+    Returns words [B, *S', C]. Raises ValueError for shape, TypeError for dtype.
+    """
+    return _pool_or(words, T, *_geometry(words, kernel, stride, padding, dilation), ceil_mode)
+
+
+def pool_gate(
+    words: Tensor,
+    counts: Tensor,
+    T: int,
+    kernel: Size,
+    stride: Size | None = None,
+    padding: Size | None = None,
+    dilation: Size | None = None,
+    ceil_mode: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Max pooling gated by rate: a window passes on the spikes of the input that has spiked most so far.
+
+    counts      [B, *S, C] int32: spikes of each input before step 0
+
+    The other arguments are those of `pool_or`. The count includes the step itself; of equals the first in the window
+    counts. Returns (words [B, *S', C], counts [B, *S, C] after the last step).
+    Source: Rueckauer et al. 2017 (gating by the estimated firing rate).
+    """
+    return _pool_gate(words, counts, T, *_geometry(words, kernel, stride, padding, dilation), ceil_mode)
+
+
+def pool_counts(
+    words: Tensor,
+    T: int,
+    kernel: Size,
+    stride: Size | None = None,
+    padding: Size | None = None,
+    dilation: Size | None = None,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """Sum pooling over windows and time: spikes in each window during T steps, [B, *S', C] int32.
+
+    The arguments are those of `pool_or`; divide by T and the window's size for the mean.
+    """
+    return _pool_counts(words, T, *_geometry(words, kernel, stride, padding, dilation), ceil_mode)
+
+
+def _geometry(
+    words: Tensor, kernel: Size, stride: Size | None, padding: Size | None, dilation: Size | None
+) -> tuple[list[int], list[int], list[int], list[int]]:
+    dims = max(words.ndim - 2, 1)
+    return list(kernel), list(stride or kernel), list(padding or [0] * dims), list(dilation or [1] * dims)
+
+
+def _output(
+    op: str, words: Tensor, T: int, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int],
+    ceil_mode: bool,
+) -> tuple[int, ...]:  # fmt: skip
+    _checks.words(op, words, T)
+    dims = words.ndim - 2
+    if dims < 1 or {len(kernel), len(stride), len(padding), len(dilation)} != {dims}:
+        raise ValueError(
+            f"{op}: words must be [B, *S, C] with one kernel, stride, padding and dilation for each spatial dimension, "
+            f"got words {tuple(words.shape)}, {kernel=}, {stride=}, {padding=}, {dilation=}"
+        )
+    if min(kernel + stride + dilation) < 1 or any(not 0 <= 2 * p <= k for p, k in zip(padding, kernel, strict=True)):
+        raise ValueError(
+            f"{op}: kernel, stride and dilation must be at least 1 and padding at most half the kernel, "
+            f"got {kernel=}, {stride=}, {padding=}, {dilation=}"
+        )
+    out = map(output_size, words.shape[1:-1], kernel, stride, padding, dilation, [ceil_mode] * dims)
+    shape = (words.shape[0], *out, words.shape[-1])
+    if any(n < 1 for n in shape[1:-1]):
+        raise ValueError(f"{op}: kernel {kernel} leaves nothing of words {tuple(words.shape)}")
+    return shape
+
+
+def _check_counts(words: Tensor, counts: Tensor) -> None:
+    _checks.same("pool_gate", "counts", counts, torch.int32, words.device)
+    if counts.shape != words.shape:
+        raise ValueError(
+            f"pool_gate: counts must have the shape of words {tuple(words.shape)}, got {tuple(counts.shape)}"
+        )
+
+
+@torch.library.custom_op("fastsnn::pool_or", mutates_args=())
+def _pool_or(
+    words: Tensor, T: int, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int],
+    ceil_mode: bool,
+) -> Tensor:  # fmt: skip
+    _output("pool_or", words, T, kernel, stride, padding, dilation, ceil_mode)
+    run = choose("pool_or", BACKENDS, words)
+    return run(words.contiguous(), T, kernel, stride, padding, dilation, ceil_mode)
+
+
+@_pool_or.register_fake
+def _(words, T, kernel, stride, padding, dilation, ceil_mode):
+    shape = _output("pool_or", words, T, kernel, stride, padding, dilation, ceil_mode)
+    return words.new_empty(shape, dtype=word_dtype(T))
+
+
+@torch.library.custom_op("fastsnn::pool_gate", mutates_args=())
+def _pool_gate(
+    words: Tensor, counts: Tensor, T: int, kernel: list[int], stride: list[int], padding: list[int],
+    dilation: list[int], ceil_mode: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    _output("pool_gate", words, T, kernel, stride, padding, dilation, ceil_mode)
+    _check_counts(words, counts)
+    run = choose("pool_gate", _GATE, words)
+    return run(words.contiguous(), counts.contiguous(), T, kernel, stride, padding, dilation, ceil_mode)
+
+
+@_pool_gate.register_fake
+def _(words, counts, T, kernel, stride, padding, dilation, ceil_mode):
+    shape = _output("pool_gate", words, T, kernel, stride, padding, dilation, ceil_mode)
+    _check_counts(words, counts)
+    return words.new_empty(shape, dtype=word_dtype(T)), words.new_empty(words.shape, dtype=torch.int32)
+
+
+@torch.library.custom_op("fastsnn::pool_counts", mutates_args=())
+def _pool_counts(
+    words: Tensor, T: int, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int],
+    ceil_mode: bool,
+) -> Tensor:  # fmt: skip
+    _output("pool_counts", words, T, kernel, stride, padding, dilation, ceil_mode)
+    run = choose("pool_counts", _COUNTS, words)
+    return run(words.contiguous(), T, kernel, stride, padding, dilation, ceil_mode)
+
+
+@_pool_counts.register_fake
+def _(words, T, kernel, stride, padding, dilation, ceil_mode):
+    shape = _output("pool_counts", words, T, kernel, stride, padding, dilation, ceil_mode)
+    return words.new_empty(shape, dtype=torch.int32)

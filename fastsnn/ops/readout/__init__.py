@@ -1,0 +1,3 @@
+from fastsnn.ops.readout.op import readout
+
+__all__ = ["readout"]

@@ -1,0 +1,31 @@
+"""What a converted network is once lowered: layers of summed linear terms, neurons and routes, ready to run."""
+
+from fastsnn.program.layers import (
+    GateLayer,
+    HeadLayer,
+    InputLayer,
+    Layer,
+    MaxPoolLayer,
+    NeuronLayer,
+    RouteLayer,
+    ValueLayer,
+)
+from fastsnn.program.program import Program
+from fastsnn.program.terms import ConvTerm, LinearTerm, ScaleTerm, Term, WindowTerm
+
+__all__ = [
+    "ConvTerm",
+    "GateLayer",
+    "HeadLayer",
+    "InputLayer",
+    "Layer",
+    "LinearTerm",
+    "MaxPoolLayer",
+    "NeuronLayer",
+    "Program",
+    "RouteLayer",
+    "ScaleTerm",
+    "Term",
+    "ValueLayer",
+    "WindowTerm",
+]

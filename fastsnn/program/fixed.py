@@ -1,0 +1,16 @@
+"""Fixed-point numbers: where they saturate, and how an image becomes one."""
+
+import torch
+from torch import Tensor
+
+from fastsnn.ops._step import LIMIT
+
+
+def saturated(values: Tensor) -> Tensor:
+    """Fixed-point numbers kept within +-(2^30 - 1); floating ones as they are."""
+    return values if values.is_floating_point() else values.clamp(1 - LIMIT, LIMIT - 1)
+
+
+def fixed_input(x: Tensor, exponent: int) -> Tensor:
+    """An image times 2^exponent: int64, saturated."""
+    return saturated((x.double() * 2.0**exponent).round().to(torch.int64))

@@ -1,0 +1,194 @@
+"""The kinds of layer a lowered network has, and what each computes from its sources."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fastsnn.neurons import IF
+from fastsnn.program.terms import Term
+from fastsnn.windows import Pooling, Shape, window_index
+
+
+class Layer(nn.Module):
+    """One step of the program.
+
+    name     the module path it comes from
+    shape    of its result without the batch, channels last
+    spiking  whether its result is a word a neuron, or a number
+    folded   the graph nodes that it stands for
+    """
+
+    spiking = False
+
+    def __init__(self, name: str, shape: Shape, folded: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.name, self.shape, self.folded = name, shape, tuple(folded)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    def dense(self, inputs: Sequence[Tensor]) -> Tensor:
+        """The result from dense sources [N, *shape], every neuron replaced by its clipped ReLU."""
+        raise NotImplementedError
+
+
+class InputLayer(Layer):
+    """The network's input: constant over time."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return ()
+
+
+class _Sum(Layer):
+    """A sum of terms and a bias that spreads over [*S, C]."""
+
+    bias: Tensor
+
+    def __init__(self, name: str, shape: Shape, folded: Sequence[str], terms: Sequence[Term], bias: Tensor) -> None:
+        super().__init__(name, shape, folded)
+        self.terms = nn.ModuleList(terms)
+        self.register_buffer("bias", bias)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(term.source for term in self.terms)
+
+    def total(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Sum of the terms and the bias; the floating or the fixed-point one, by the dtype of the inputs."""
+        exact = not inputs[0].is_floating_point()
+        parts = [t.exact(x) if exact else t(x) for t, x in zip(self.terms, inputs, strict=True)]
+        return sum(parts[1:], start=parts[0]) + self.bias.to(parts[0].dtype)
+
+
+class ValueLayer(_Sum):
+    """A sum that no neuron follows at once: several layers read it, or it is an output."""
+
+    def dense(self, inputs: Sequence[Tensor]) -> Tensor:
+        return self.total(inputs)
+
+
+class NeuronLayer(_Sum):
+    """A sum, and the neurons that it drives; in units of their threshold (times 2^F in fixed point).
+
+    unit               what one spike is worth in the network that was converted: its threshold there, per channel or one
+    threshold          1, or 2^F in fixed point
+    initial_potential  V(0), spreads over [*S, C]
+    ceiling            the bound of the converted activation in units of `unit`, infinite for a plain ReLU
+    """
+
+    spiking = True
+    unit: Tensor
+    threshold: Tensor
+    initial_potential: Tensor
+    ceiling: Tensor
+
+    def __init__(
+        self,
+        name: str,
+        shape: Shape,
+        folded: Sequence[str],
+        terms: Sequence[Term],
+        bias: Tensor,
+        unit: Tensor,
+        ceiling: Tensor,
+        neuron: IF,
+    ) -> None:
+        super().__init__(name, shape, folded, terms, bias)
+        self.neuron = neuron
+        self.register_buffer("unit", unit)
+        self.register_buffer("ceiling", ceiling)
+        self.register_buffer("threshold", torch.ones((), dtype=bias.dtype))
+        self.register_buffer("initial_potential", torch.zeros((), dtype=bias.dtype))
+
+    def dense(self, inputs: Sequence[Tensor], clip: bool = True) -> Tensor:
+        total = self.total(inputs).clamp(min=0)
+        return torch.minimum(total, (self.ceiling.clamp(max=1) if clip else self.ceiling).to(total.dtype))
+
+
+class MaxPoolLayer(Layer):
+    """The largest number of each window, step by step."""
+
+    index: Tensor
+
+    def __init__(self, name: str, shape: Shape, folded: Sequence[str], source: Layer, pooling: Pooling) -> None:
+        super().__init__(name, shape, folded)
+        self.source, self.pooling = source.name, pooling
+        index, _ = window_index(
+            source.shape[:-1], pooling.kernel, pooling.stride, pooling.padding, pooling.dilation, pooling.ceil_mode
+        )
+        self.register_buffer("index", index)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.source,)
+
+    def dense(self, inputs: Sequence[Tensor]) -> Tensor:
+        flat = inputs[0].flatten(1, -2)
+        least = -torch.inf if flat.is_floating_point() else torch.iinfo(flat.dtype).min
+        edge = flat.new_full((len(flat), 1, flat.shape[2]), least)
+        return torch.cat([flat, edge], dim=1)[:, self.index].amax(2).reshape(len(flat), *self.shape)
+
+
+class GateLayer(MaxPoolLayer):
+    """Max pooling of spikes: policy "gate" passes the spikes of the most active input, "or" those of any."""
+
+    spiking = True
+
+    def __init__(
+        self, name: str, shape: Shape, folded: Sequence[str], source: Layer, pooling: Pooling, policy: str
+    ) -> None:
+        super().__init__(name, shape, folded, source, pooling)
+        self.policy = policy
+
+
+class RouteLayer(Layer):
+    """Data movement, of words or numbers alike: element i is element index[i] of the joined sources, -1 is zero.
+
+    An index of None keeps the elements in their order and only gives them another shape.
+    """
+
+    index: Tensor | None
+
+    def __init__(
+        self, name: str, shape: Shape, folded: Sequence[str], sources: Sequence[Layer], index: Tensor | None
+    ) -> None:
+        super().__init__(name, shape, folded)
+        self._sources = tuple(s.name for s in sources)
+        self.spiking = sources[0].spiking
+        self.padded = index is not None and bool((index < 0).any())
+        self.register_buffer("index", index)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return self._sources
+
+    def dense(self, inputs: Sequence[Tensor]) -> Tensor:
+        n = len(inputs[0])
+        flat = [x.reshape(n, -1) for x in inputs]
+        if self.index is not None:
+            zero = [flat[0].new_zeros(n, 1)] if self.padded else []
+            return torch.cat(flat + zero, dim=1)[:, self.index.flatten()].reshape(n, *self.shape)
+        return flat[0].reshape(n, *self.shape)
+
+
+class HeadLayer(Layer):
+    """A function of the mean output, such as softmax, over logical dimension `dim` of [N, C, *S]."""
+
+    def __init__(self, name: str, shape: Shape, folded: Sequence[str], source: Layer, function: str, dim: int) -> None:
+        super().__init__(name, shape, folded)
+        self.source, self.function, self.dim = source.name, function, dim
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.source,)
+
+    def dense(self, inputs: Sequence[Tensor]) -> Tensor:
+        x = inputs[0]
+        if self.function == "sigmoid":
+            return torch.sigmoid(x)
+        run = torch.softmax if self.function == "softmax" else torch.log_softmax
+        last = x.ndim - 1
+        return run(x, 0 if self.dim == 0 else last if self.dim == 1 else self.dim - 1)

@@ -1,0 +1,89 @@
+"""The lowered network as a whole: its layers in order, which of them run over time, and which only on the mean."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from fastsnn.program.layers import GateLayer, InputLayer, Layer, NeuronLayer
+
+
+class Program(nn.Module):
+    """Layers in an order in which they can run.
+
+    outputs     names of the layers that are the network's outputs
+    exponent    in fixed point, numbers that no neuron follows at once are stored times 2^exponent; None in floating point
+    """
+
+    def __init__(self, layers: Iterable[Layer], outputs: list[str]) -> None:
+        super().__init__()
+        layers = list(layers)
+        self._names = [layer.name for layer in layers]
+        self._layers = nn.ModuleList(layers)
+        self.outputs = outputs
+        self.exponent: int | None = None
+
+    @property
+    def layers(self) -> dict[str, Layer]:
+        return dict(zip(self._names, self._layers, strict=True))
+
+    @property
+    def input(self) -> InputLayer:
+        return next(layer for layer in self._layers if isinstance(layer, InputLayer))
+
+    @property
+    def neurons(self) -> dict[str, NeuronLayer]:
+        return {name: layer for name, layer in self.layers.items() if isinstance(layer, NeuronLayer)}
+
+    def timed(self) -> set[str]:
+        """Layers whose result changes from step to step: what spikes, and all that reads it."""
+        timed: set[str] = set()
+        for layer in self._layers:
+            if layer.spiking or any(source in timed for source in layer.sources):
+                timed.add(layer.name)
+        return timed
+
+    def inner(self) -> set[str]:
+        """Layers that some neuron (or gate) depends on; the others, the head, run once on the mean over time."""
+        inner: set[str] = set()
+        for layer in reversed(self._layers):
+            if isinstance(layer, NeuronLayer | GateLayer):
+                inner.add(layer.name)
+            if layer.name in inner:
+                inner.update(layer.sources)
+        return inner
+
+    def dense(
+        self, x: Tensor, clip: bool = True, watch: Callable[[Layer, Tensor], Tensor | None] | None = None
+    ) -> list[Tensor]:
+        """Runs the network with each neuron replaced by its clipped ReLU: the outputs, channels last, in real units.
+
+        x      [N, *shape] floating, channels last
+        clip   False: no clipping at the thresholds, only at bounds that the converted activations have themselves
+        watch  sees every layer and its result; what it returns, if anything, replaces the result
+        """
+        results: dict[str, Tensor] = {}
+        for layer in self._layers:
+            inputs = [results[source] for source in layer.sources]
+            if isinstance(layer, InputLayer):
+                out = x
+            elif isinstance(layer, NeuronLayer):
+                out = layer.dense(inputs, clip)
+            else:
+                out = layer.dense(inputs)
+            seen = watch(layer, out) if watch else None
+            results[layer.name] = out if seen is None else seen
+        return [results[name] for name in self.outputs]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return self.dense(x)
+
+
+def logical(x: Tensor) -> Tensor:
+    """[N, *S, C] -> [N, C, *S], the layout that users see."""
+    return x.movedim(-1, 1) if x.ndim > 2 else x
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """[N, C, *S] -> [N, *S, C], contiguous."""
+    return x.movedim(1, -1).contiguous() if x.ndim > 2 else x.contiguous()

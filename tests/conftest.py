@@ -1,0 +1,49 @@
+"""What every test runs under: a fixed seed, poisoned memory, Triton interpreted where there is no GPU."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+from fastsnn import _env
+
+# Read when a kernel is first imported, hence before any test is.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
+DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
+
+settings.register_profile("fastsnn", max_examples=25, deadline=None, derandomize=True)
+settings.load_profile("fastsnn")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def poisoned_memory():
+    # torch.empty* now holds NaN or the largest integer, so an output that is not written shows; warn_only, because
+    # some operations of a GPU would otherwise raise
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(params=DEVICES)
+def device(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder with real data sets and weights."""
+    folder = Path(_env.DATA) if _env.DATA else Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real data: neither FASTSNN_DATA nor {folder} is a folder")
+    return folder
