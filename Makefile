@@ -20,7 +20,7 @@ CREATED := $(VENV)/.created
 BUILT := $(VENV)/.built-$(FASTSNN_NATIVE_MODULE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test bench lint clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -31,6 +31,9 @@ demo: $(VENV)/.extra-demo  ## convert a network and run it: `fastsnn demo`
 
 test: $(VENV)/.extra-test  ## all tests; ARGS="-k pack" for some
 	@$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.extra-test  ## time against the dense network; appends rows to benchmarks/results
+	@$(BIN)/python -m pytest benchmarks --benchmark-only $(ARGS)
 
 lint: $(VENV)/.extra-dev  ## ruff, mypy, clang-format; changes nothing
 	$(BIN)/ruff check .

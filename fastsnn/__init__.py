@@ -1,7 +1,7 @@
 """fastsnn: converts trained PyTorch networks into spiking networks and runs them fast.
 
-    snn = fastsnn.convert(model, calibration=images, timesteps=16)
-    logits = snn(images)
+snn = fastsnn.convert(model, calibration=images, timesteps=16)
+logits = snn(images)
 """
 
 from fastsnn.convert.api import convert

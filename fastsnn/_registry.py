@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 
+from torch import Tensor
+
 from fastsnn import _env
 from fastsnn.errors import BackendUnavailable
 
@@ -34,7 +36,7 @@ def load(target: str) -> Callable:
     return getattr(import_module(module), function)
 
 
-def choose(op: str, backends: tuple[Backend, ...], *tensors) -> Callable:
+def choose(op: str, backends: tuple[Backend, ...], *tensors: Tensor) -> Callable:
     """The first backend that accepts the call; a forced one that cannot raises with every backend's reason."""
     forced = _env.BACKEND
     if forced is not None and forced not in NAMES:

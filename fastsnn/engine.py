@@ -28,6 +28,7 @@ from fastsnn.program import (
 from fastsnn.program.fixed import fixed_input, saturated
 from fastsnn.program.program import channels_last
 from fastsnn.spikes import MAX_STEPS
+from fastsnn.windows import Shape
 
 # what the numbers of one chunk may take where a network keeps any over time, in bytes
 CHUNK_BYTES = 2**29
@@ -51,7 +52,9 @@ class Simulation:
         self.static = self._static(channels_last(x.to(self.real)))
         self.boundary = self._boundary()
 
-    def advance(self, T: int, record: Iterable[str] = (), over_time: bool = False) -> tuple[dict[str, Tensor], list[Tensor]]:
+    def advance(
+        self, T: int, record: Iterable[str] = (), over_time: bool = False
+    ) -> tuple[dict[str, Tensor], list[Tensor]]:
         """Runs T more steps, T in 1..32.
 
         Returns the words of the layers in `record`, and the outputs, channels last: after the last step [B, ...], or
@@ -133,28 +136,37 @@ class Simulation:
         return spikes_at(results[name], t).to(torch.int64 if self.program.exponent is not None else self.real)
 
     def fire(self, layer: NeuronLayer, results: dict[str, Tensor], T: int) -> Tensor:
+        """Words of a neuron layer for T steps; its membrane potential is kept for the next chunk."""
         v = self.potential.get(layer.name, layer.initial_potential)
-        rules = {"reset": layer.neuron.reset, "comparator": layer.neuron.comparator}
+        threshold, reset, comparator = layer.threshold, layer.neuron.reset, layer.neuron.comparator
         spikes = [term for term in layer.terms if self.layers[term.source].spiking]
         constant = [term for term in layer.terms if term.source in self.static]
-        bias = layer.bias
-        if constant:
-            bias = self._constant(layer, constant)
-        words = [results[term.source] for term in spikes]
-        dims = len(layer.shape) - 1
-        if not spikes and len(constant) == len(layer.terms):
-            out, v = if_constant(bias, T, layer.threshold, v, **rules)
-        elif len(spikes) + len(constant) < len(layer.terms) or not _fusable(spikes, dims):
-            parts = [t for t in layer.terms if t.source not in self.static]
-            currents = torch.stack([self._current(parts, results, t) for t in range(T)])
-            out, v = if_steps(currents, layer.threshold, v, bias=bias, **rules)
-        elif dims == 0:
-            out, v = linear_if(words, [t.weight for t in spikes], T, layer.threshold, v, bias=bias, **rules)
+        bias = self._constant(layer, constant) if constant else layer.bias
+        words, weights = [results[term.source] for term in spikes], [term.weight for term in spikes]
+        if len(constant) == len(layer.terms):
+            out, v = if_constant(bias, T, threshold, v, reset=reset, comparator=comparator)
+        elif len(spikes) + len(constant) < len(layer.terms) or not _fusable(spikes, layer.shape):
+            varying = [term for term in layer.terms if term.source not in self.static]
+            currents = torch.stack([self._current(varying, results, t) for t in range(T)])
+            out, v = if_steps(currents, threshold, v, bias=bias, reset=reset, comparator=comparator)
+        elif len(layer.shape) == 1:
+            out, v = linear_if(words, weights, T, threshold, v, bias=bias, reset=reset, comparator=comparator)
         else:
             convs = [_as_conv(term, layer.shape) for term in spikes]
-            geometry = {key: [n for c in convs for n in c[key]] for key in ("stride", "padding", "dilation", "groups")}
-            weights = [c["weight"] for c in convs]
-            out, v = conv_if(words, weights, T, layer.threshold, v, bias=bias, **geometry, **rules)
+            out, v = conv_if(
+                words,
+                [conv.weight for conv in convs],
+                T,
+                threshold,
+                v,
+                stride=[n for conv in convs for n in conv.stride],
+                padding=[n for conv in convs for n in conv.padding],
+                dilation=[n for conv in convs for n in conv.dilation],
+                groups=[conv.groups for conv in convs],
+                bias=bias,
+                reset=reset,
+                comparator=comparator,
+            )
         self.potential[layer.name] = v
         return out
 
@@ -162,17 +174,18 @@ class Simulation:
         """Bias and constant inputs of a layer as one current [B, *S, C], computed once a run."""
         key = f"{layer.name}.constant"
         if key not in self.static:
-            exact = self.program.exponent is not None
-            parts = [t.exact(self.static[t.source]) if exact else t(self.static[t.source]) for t in terms]
-            total = sum(parts[1:], start=parts[0]) + layer.bias
-            self.static[key] = saturated(total).to(layer.bias.dtype)
+            self.static[key] = saturated(self._sum(terms, self.static) + layer.bias).to(layer.bias.dtype)
         return self.static[key]
 
     def _current(self, terms: list[Term], results: dict[str, Tensor], t: int) -> Tensor:
-        inputs = [self.number(term.source, results, t) for term in terms]
-        if self.program.exponent is None:
-            return sum(term(x) for term, x in zip(terms, inputs, strict=True))
-        return saturated(sum(term.exact(x) for term, x in zip(terms, inputs, strict=True))).to(torch.int32)
+        """What the terms that change over time add up to at step t."""
+        total = self._sum(terms, {term.source: self.number(term.source, results, t) for term in terms})
+        return total if total.is_floating_point() else saturated(total).to(torch.int32)
+
+    def _sum(self, terms: list[Term], inputs: dict[str, Tensor]) -> Tensor:
+        exact = self.program.exponent is not None
+        parts = [(term.exact if exact else term)(inputs[term.source]) for term in terms]
+        return sum(parts[1:], start=parts[0])
 
     def _gate(self, layer: GateLayer, words: Tensor, T: int) -> Tensor:
         p = layer.pooling
@@ -225,28 +238,24 @@ class Simulation:
 
 
 def _dtype(program: Program) -> torch.dtype:
-    return next((la.bias.dtype for la in program.layers.values() if isinstance(la, ValueLayer | NeuronLayer)), torch.float32)
-
-
-def _fusable(terms: Sequence[Term], dims: int) -> bool:
-    if dims == 0:
-        return all(isinstance(term, LinearTerm) for term in terms)
-    return dims <= 3 and all(
-        isinstance(term, ConvTerm) or (isinstance(term, ScaleTerm) and term.weight.ndim < 2) for term in terms
+    return next(
+        (la.bias.dtype for la in program.layers.values() if isinstance(la, ValueLayer | NeuronLayer)), torch.float32
     )
 
 
-def _as_conv(term: Term, shape: tuple[int, ...]) -> dict:
-    """Weight and geometry for conv_if; a residual connection is a depthwise convolution of one position."""
+def _fusable(terms: Sequence[Term], shape: Shape) -> bool:
+    """Whether linear_if (for [F]) or conv_if (for [*S, C]) can take the terms."""
+    if len(shape) == 1:
+        return all(isinstance(term, LinearTerm) for term in terms)
+    per_channel = (isinstance(t, ConvTerm) or (isinstance(t, ScaleTerm) and t.weight.ndim < 2) for t in terms)
+    return len(shape) <= 4 and all(per_channel)
+
+
+def _as_conv(term: Term, shape: Shape) -> ConvTerm:
+    """A residual connection as a depthwise convolution of one position; a convolution as it is."""
     if isinstance(term, ConvTerm):
-        return {
-            "weight": term.weight,
-            "stride": term.stride,
-            "padding": term.padding,
-            "dilation": term.dilation,
-            "groups": (term.groups,),
-        }
+        return term
     dims, channels = len(shape) - 1, shape[-1]
     ones, zeros = (1,) * dims, (0,) * dims
     weight = term.weight.expand(channels).reshape(channels, 1, *ones)
-    return {"weight": weight, "stride": ones, "padding": zeros, "dilation": ones, "groups": (channels,)}
+    return ConvTerm(term.source, weight, shape, ones, zeros, ones, channels)

@@ -1,5 +1,6 @@
 """The converted network that users hold: logits, accuracy over time, spikes, thresholds and the report."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -47,8 +48,7 @@ class SpikingNetwork(nn.Module):
     @torch.inference_mode()
     def forward(self, x: Tensor, timesteps: int | None = None) -> Any:
         """Mean logits after `timesteps` steps, in the structure that the converted module returns."""
-        for _, outputs in self._run(x, timesteps):
-            pass
+        _, outputs = deque(self._run(x, timesteps), maxlen=1).pop()
         return self.rebuild([logical(out) for out in outputs])
 
     @torch.inference_mode()

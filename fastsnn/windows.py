@@ -22,7 +22,7 @@ class Pooling:
 
 
 def output_size(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
-    """torch's rule: with ceil_mode a last window may hang over the end, but has to start inside the input or padding."""
+    """torch's rule: with ceil_mode a last window may hang over the end, but has to start before it."""
     span = size + 2 * padding - dilation * (kernel - 1) - 1
     if not ceil_mode:
         return span // stride + 1

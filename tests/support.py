@@ -95,6 +95,15 @@ def compiles(function, *args, dynamic=False, backend="aot_eager"):
     return want
 
 
+def keeps_the_contract(op, args):
+    """torch's own check, and the fake's strides, which that check does not compare."""
+    torch.library.opcheck(op.default, args)
+    with FakeTensorMode() as mode:
+        fakes = op(*(_fake(mode, x) for x in args))
+    for real, fake in zip(tensors([op(*args)]), tensors([fakes]), strict=True):
+        assert (real.shape, real.dtype, real.stride()) == (fake.shape, fake.dtype, fake.stride())
+
+
 def refuses(op, arguments, error, match):
     """The op and its fake raise the same words."""
     with pytest.raises(error, match=match):
@@ -124,7 +133,11 @@ NEURON_REFUSALS = pytest.mark.parametrize(
         ({"v": torch.zeros(2)}, ValueError, r"v must spread over the neurons \[\*N\] = \(2, .*3\), got \(2,\)"),
         ({"v": torch.zeros(1, 2, 3)}, ValueError, r"v must spread over .*got \(1, 2, 3\)"),
         ({"threshold": torch.ones(3, 2)}, ValueError, r"threshold must spread over the neurons .*got \(3, 2\)"),
-        ({"bias": torch.zeros(5, 1, 3)}, ValueError, r"bias must spread over \[T, \*N\] = \(4, 2, .*3\), got \(5, 1, 3\)"),
+        (
+            {"bias": torch.zeros(5, 1, 3)},
+            ValueError,
+            r"bias must spread over \[T, \*N\] = \(4, 2, .*3\), got \(5, 1, 3\)",
+        ),
         ({"reset": "zero"}, ValueError, r"reset must be one of \('soft', 'hard'\), got 'zero'"),
         ({"comparator": "=>"}, ValueError, r"comparator must be one of \('>=', '>'\), got '=>'"),
     ],

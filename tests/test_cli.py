@@ -45,6 +45,15 @@ def pair():
 '''
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    # Tensors here are tiny: on cores that others use, threads waiting for each other take ten times as long.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """A folder with a model file, its weights, and data; the current folder."""
@@ -243,9 +252,11 @@ def test_an_unfinished_result_leaves_nothing(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["r.json"] and (tmp_path / "r.json").read_text() == "old"
 
 
-def test_demo(tmp_path, capsys):
+def test_demo(tmp_path, capsys, monkeypatch):
     pytest.importorskip("sklearn")
     pytest.importorskip("matplotlib")
+    images, labels, test, test_labels = digits.load(3)
+    monkeypatch.setattr(digits, "load", lambda seed: (images[:200], labels[:200], test[:30], test_labels[:30]))
     assert main(["demo", "--out", str(tmp_path / "new" / "out"), "--epochs", "2", "--seed", "3"]) == 0
     shown = capsys.readouterr()
     assert "V(0) = theta/2" in shown.out and "V(0) = 0" in shown.out and "mean firing rate" in shown.out

@@ -14,10 +14,12 @@ from fastsnn.commands.dense import dense_accuracy
 TIMESTEPS = 32
 BATCH = 150
 CALIBRATED = 512
+RATED = 100
 # What each row starts its neurons from, in units of the threshold.
 STARTS = {"V(0) = theta/2": 0.5, "V(0) = 0": 0.0}
 
 
+@digits.one_thread()
 def run(args: argparse.Namespace) -> None:
     """Train, convert twice, print one table, write one plot."""
     folder = output.require_folder(args.out)
@@ -37,11 +39,11 @@ def run(args: argparse.Namespace) -> None:
     for name, start in STARTS.items():
         snn = fastsnn.convert(net, train[:CALIBRATED], timesteps=TIMESTEPS, initial_potential=start)
         curves[name] = snn.accuracy_over_time(batches, progress=False)
-        rates[name] = mean_firing_rate(snn, test[:BATCH])
+        rates[name] = mean_firing_rate(snn, test[:RATED])
 
     output.accuracy_table("test accuracy in percent", curves, dense, output.steps_shown(TIMESTEPS))
     for name, rate in rates.items():
-        print(f"mean firing rate, {name}: {rate:.3f} spikes a neuron and time-step")
+        print(f"mean firing rate, {name}: {rate:.3f} spikes a neuron and time-step ({RATED} test images)")
     plot = folder / "accuracy_over_time.png"
     output.plot_accuracy(plot, "handwritten digits, converted without retraining", curves, dense)
     print(f"plot: {plot}")

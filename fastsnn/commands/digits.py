@@ -50,7 +50,7 @@ def train(images: Tensor, labels: Tensor, epochs: int, seed: int, step: Callable
 
     The caller's random state and number of threads are left as they were.
     """
-    with torch.random.fork_rng(devices=[]), _one_thread():
+    with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(seed)
         net = DigitsNet()
         optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.01)
@@ -70,8 +70,8 @@ def train(images: Tensor, labels: Tensor, epochs: int, seed: int, step: Callable
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Convolutions this small gain nothing from threads, and sums then come out alike for any number of cores."""
+def one_thread() -> Iterator[None]:
+    """Tensors this small gain nothing from threads, and sums then come out alike for any number of cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

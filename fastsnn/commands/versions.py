@@ -12,7 +12,11 @@ PACKAGES = ("numpy", "triton", "cupy", "torchvision")
 
 def versions() -> dict[str, str | None]:
     """Name -> version, None where a package is not installed. Nothing heavy is imported to find out."""
-    found = {"fastsnn": fastsnn.__version__, "python": platform.python_version(), "torch": torch.__version__}
+    found: dict[str, str | None] = {
+        "fastsnn": fastsnn.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
     owners = packages_distributions()
     for package in PACKAGES:
         # cupy is distributed under a name for each CUDA version.

@@ -1,13 +1,14 @@
 """fastsnn.convert: the whole way from a trained network to a spiking one."""
 
 import logging
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fastsnn.convert.calibrate import Calibration, calibrate, first_batch
-from fastsnn.convert.graph import Graph, Neuron
+from fastsnn.convert.graph import Neuron
 from fastsnn.convert.maxpool import apply_policy
 from fastsnn.convert.measure import LayerError
 from fastsnn.convert.quantise import PRECISIONS, to_precision
@@ -15,7 +16,6 @@ from fastsnn.convert.report import describe
 from fastsnn.errors import ConversionError
 from fastsnn.methods import Method, build
 from fastsnn.network import SpikingNetwork
-from fastsnn.neurons import IF
 from fastsnn.program import Program
 
 log = logging.getLogger("fastsnn")
@@ -94,5 +94,5 @@ def _start(program: Program, method: Method, found: Calibration, T: int) -> None
     """Sets the initial potentials, layer after layer: a measured one depends on those before it."""
     errors = LayerError(program, found.samples, T)
     for name, layer in program.neurons.items():
-        start = method.initial_potential(layer.shape, lambda c, name=name: errors(name, c))
+        start = method.initial_potential(layer.shape, partial(errors, name))
         layer.initial_potential = torch.as_tensor(start, dtype=torch.float64)

@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export.graph_signature import OutputKind
 
 from fastsnn.convert import movement, rules
-from fastsnn.convert.graph import Graph, Input, Node, Refused, channels_last
+from fastsnn.convert.graph import Graph, Head, Input, Node, Refused, channels_last
+from fastsnn.convert.rules.reasons import REASONS
 from fastsnn.errors import ConversionError
 
 
@@ -25,7 +27,7 @@ class Captured:
     """
 
     graph: Graph
-    rebuild: Callable[[list[Tensor]], Any]
+    rebuild: Callable[[list[Any]], Any]
 
 
 def capture(model: nn.Module, example: Tensor) -> Captured:
@@ -33,17 +35,47 @@ def capture(model: nn.Module, example: Tensor) -> Captured:
 
     Raises ConversionError with every node that has no spiking form, before anything is calibrated.
     """
-    model = copy.deepcopy(model).eval()
+    model = _copy(model).eval()
     batch = torch.cat([example[:1]] * movement.BATCH)
     program = _export(model, batch)
-    graph = _Reader(model, program, tuple(example.shape[1:])).read()
-    refused = [n for n in graph.nodes.values() if isinstance(n.payload, Refused)]
+    reader = _Reader(model, program, tuple(example.shape[1:]))
+    graph = reader.read().pruned()
+    early = _early_heads(graph)
+    refused = {
+        node.name: node.payload.reason if isinstance(node.payload, Refused) else REASONS["head"]
+        for node in graph.nodes.values()
+        if isinstance(node.payload, Refused) or node.name in early
+    }
     if refused:
-        lines = [f"  {n.name} ({n.origin}): {n.payload.reason}" for n in refused]
+        lines = [f"  {name} ({graph.nodes[name].origin}): {reason}" for name, reason in refused.items()]
         raise ConversionError(f"{len(refused)} node(s) of {type(model).__name__} cannot convert:\n" + "\n".join(lines))
-    graph = graph.pruned()
     out_spec = program.call_spec.out_spec
-    return Captured(graph, lambda outputs: torch.utils._pytree.tree_unflatten(outputs, out_spec))
+
+    def rebuild(outputs: list[Any]) -> Any:
+        tensors = iter(outputs)
+        leaves = [next(tensors) if isinstance(v, Node) else v for v in reader.outputs]
+        return torch.utils._pytree.tree_unflatten(leaves, out_spec)
+
+    return Captured(graph, rebuild)
+
+
+def _copy(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except RuntimeError as error:
+        raise ConversionError(
+            f"{type(model).__name__} cannot be copied ({error}); if it uses weight_norm or spectral_norm, "
+            "call torch.nn.utils.remove_weight_norm (remove_spectral_norm) on it first"
+        ) from error
+
+
+def _early_heads(graph: Graph) -> set[str]:
+    """Functions of the mean output (softmax, sigmoid) that something further than the output depends on."""
+    early: set[str] = set()
+    for node in reversed(graph.nodes.values()):
+        if node.name in early or not isinstance(node.payload, Head):
+            early.update(node.inputs)
+    return {name for name in early if isinstance(graph.nodes[name].payload, Head)}
 
 
 def _export(model: nn.Module, batch: Tensor) -> torch.export.ExportedProgram:
@@ -69,6 +101,7 @@ class _Reader:
         self.leaves = {name for name, module in model.named_modules() if not any(module.children())}
         self.values: dict[torch.fx.Node, Any] = {}
         self.shape = channels_last(shape)
+        self.outputs: list[Any] = []
 
     def read(self) -> Graph:
         signature = self.program.graph_signature
@@ -82,19 +115,24 @@ class _Reader:
             elif node.op == "call_function":
                 self.values[node] = self.call(node)
             elif node.op == "output":
-                self.graph.outputs = [self.output(node, v) for v in node.args[0]]
+                kinds = [spec.kind for spec in signature.output_specs]
+                pairs = zip(node.args[0], kinds, strict=True)
+                # the others are buffers and inputs that the module changes in place
+                self.outputs = [self.output(v) for v, kind in pairs if kind == OutputKind.USER_OUTPUT]
+        self.graph.outputs = [v.name for v in self.outputs if isinstance(v, Node)]
         return self.graph
 
-    def output(self, node: torch.fx.Node, value: Any) -> str:
+    def output(self, value: Any) -> Any:
+        """A node, or a number or None that the module returns besides."""
         found = self.values[value] if isinstance(value, torch.fx.Node) else value
-        if not isinstance(found, Node):
+        if isinstance(found, Tensor | list):
             reason = "this output does not depend on the input"
             found = self.graph.add("output", Refused(reason), (), (), "output")
-        return found.name
+        return found
 
     def call(self, node: torch.fx.Node) -> Any:
         args, kwargs = torch.fx.map_arg((node.args, node.kwargs), lambda n: self.values[n])
-        operator = str(node.target).removeprefix("aten.").split(".")[0]
+        operator = getattr(node.target, "__name__", str(node.target)).split(".")[0]
         operator = "batch_norm" if operator == "_native_batch_norm_legit_no_training" else operator
         path = self.path(node)
         name = path if path in self.leaves and path else ".".join(filter(None, (path, operator)))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fastsnn.windows import Pooling, Shape
 
+
 @dataclass(frozen=True)
 class Input:
     """The network's input, constant over time."""
@@ -84,7 +85,7 @@ class Neuron:
 
 @dataclass(frozen=True)
 class Head:
-    """A function of the mean output that only the user sees, such as softmax: `function` over logical dimension `dim`."""
+    """A function of the mean output, such as softmax, over logical dimension `dim` of [N, C, *S]."""
 
     function: str
     dim: int
@@ -151,6 +152,8 @@ def channels_last(logical: Shape) -> Shape:
 def reduced(values: Tensor, shape: Shape) -> Tensor:
     """A tensor that spreads over `shape`, cut down to one number or one a channel where it is constant beyond that."""
     full = values.expand(shape)
+    if full.numel() == 0:
+        return full.new_zeros(())
     flat = full.reshape(-1, shape[-1]) if shape else full.reshape(1, 1)
     if flat.numel() and torch.equal(flat, flat[:1].expand_as(flat)):
         channel = flat[0]

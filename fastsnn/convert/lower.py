@@ -1,8 +1,8 @@
 """How a graph becomes a program: linear maps are summed, batch norms, scales and thresholds folded into weights.
 
-Every value is kept as  real = unit * stored + offset.  A neuron stores spikes of worth 1 and its unit is its threshold;
-whatever is affine (batch norm alone, a scale, a bias) only changes unit and offset; a linear map takes its source's unit
-into its weights and its source's offset into its bias, and a neuron divides by its own threshold:
+Every value is kept as  real = unit * stored + offset.  A neuron stores spikes of 1 and its unit is its threshold;
+whatever is affine (batch norm alone, a scale, a bias) only changes unit and offset; a linear map takes its source's
+unit into its weights and its source's offset into its bias, and a neuron divides by its own threshold:
 
     W' = W * unit_in / threshold_out,    b' = (W * offset_in + b) / threshold_out
 
@@ -150,7 +150,8 @@ class _Lowering:
 
     def sum(self, node: Node, coefficients: tuple[float, ...]) -> Pending:
         summands: list[Summand] = []
-        bias, folded = ZERO, []
+        bias: Tensor = ZERO
+        folded: list[str] = []
         for name, coefficient in zip(node.inputs, coefficients, strict=True):
             value = self.values[name]
             if not (isinstance(value, Pending) and len(self.users[name]) == 1):
@@ -216,12 +217,13 @@ class _Lowering:
         if stored.plain:
             return stored
         key = f"{name}.value"
-        if key not in self.values:
+        known = self.values.get(key)
+        if not isinstance(known, Stored):
             shape = self.graph.nodes[name].shape
             pending = Pending((Summand(None, stored, ONE, shape),), ZERO, shape, (name,))
             terms, bias = self.terms(pending, ONE)
-            self.values[key] = Stored(self.add(ValueLayer(key, shape, pending.folded, terms, bias)))
-        return self.values[key]
+            known = self.values[key] = Stored(self.add(ValueLayer(key, shape, pending.folded, terms, bias)))
+        return known
 
     def add(self, layer: Layer) -> Layer:
         self.layers[layer.name] = layer

@@ -7,13 +7,9 @@ average   an average pool takes its place; equal to the trained network only if 
 A max pool whose input is not made of spikes alone takes the largest number step by step, whatever the policy.
 """
 
-from dataclasses import replace
-
-import torch
-
 from fastsnn.convert import movement
 from fastsnn.convert.graph import Graph, MaxPool, Move, Neuron, Node, Window
-from fastsnn.windows import window_index
+from fastsnn.windows import Pooling, Shape, window_index
 
 POLICIES = ("before", "gate", "average", "or")
 
@@ -35,37 +31,26 @@ class _Rewriting:
         for node in self.old.nodes.values():
             inputs = tuple(self.renamed[name].name for name in node.inputs)
             if isinstance(node.payload, MaxPool):
-                self.renamed[node.name] = self.pool(node, self.renamed[node.inputs[0]])
+                self.renamed[node.name] = self.pool(node, node.payload.pooling, self.renamed[node.inputs[0]])
             else:
                 self.renamed[node.name] = self.new.add(node.name, node.payload, inputs, node.shape, node.origin)
         self.new.outputs = [self.renamed[name].name for name in self.old.outputs]
         return self.new
 
-    def pool(self, node: Node, source: Node) -> Node:
-        geometry = node.payload.pooling
+    def pool(self, node: Node, pooling: Pooling, source: Node) -> Node:
         if self.policy == "average":
-            index, _ = window_index(
-                source.shape[:-1], geometry.kernel, geometry.stride, geometry.padding, geometry.dilation,
-                geometry.ceil_mode,
-            )  # fmt: skip
-            valid = (index >= 0).double()
-            whole = bool(valid.all()) and set(geometry.dilation) == {1} and not geometry.ceil_mode
-            window = Window(index, valid / valid.sum(1, keepdim=True), geometry if whole else None)
-            return self.new.add(node.name, window, (source.name,), node.shape, node.origin)
-        if self.policy == "before":
-            return self.before(node, source) or self.keep(node, source, "dense")
-        return self.keep(node, source, self.policy)
-
-    def keep(self, node: Node, source: Node, policy: str) -> Node:
-        payload = replace(node.payload, policy=policy)
+            return self.new.add(node.name, _average(pooling, source.shape), (source.name,), node.shape, node.origin)
+        moved = self.before(node, pooling, source) if self.policy == "before" else None
+        if moved is not None:
+            return moved
+        payload = MaxPool(pooling, "dense" if self.policy == "before" else self.policy)
         return self.new.add(node.name, payload, (source.name,), node.shape, node.origin)
 
-    def before(self, node: Node, source: Node) -> Node | None:
+    def before(self, node: Node, pooling: Pooling, source: Node) -> Node | None:
         """The pool moved before the neurons that feed it, through channel-wise data movement; None where it cannot."""
+        shape = (*node.shape[:-1], source.shape[-1])
         if isinstance(source.payload, Neuron):
-            inside = self.new.nodes[source.inputs[0]]
-            shape = (*node.shape[:-1], inside.shape[-1])
-            pool = self.new.add(f"{node.name}.current", MaxPool(node.payload.pooling), (inside.name,), shape, node.origin)
+            pool = self.new.add(f"{node.name}.current", MaxPool(pooling), source.inputs, shape, node.origin)
             return self.new.add(node.name, source.payload, (pool.name,), shape, node.origin)
         if not isinstance(source.payload, Move):
             return None
@@ -73,9 +58,21 @@ class _Rewriting:
         table = movement.channel_map(source.payload.index, [p.shape for p in parts])
         if table is None:
             return None
-        pooled = [self.before(replace(node, shape=(*node.shape[:-1], p.shape[-1])), p) for p in parts]
-        if any(p is None for p in pooled):
-            return None
+        pooled = []
+        for part in parts:
+            moved = self.before(node, pooling, part)
+            if moved is None:
+                return None
+            pooled.append(moved)
         index = movement.channel_index(table, [p.shape for p in pooled])
-        inputs = tuple(p.name for p in pooled)
-        return self.new.add(node.name, Move(index), inputs, tuple(index.shape), node.origin)
+        return self.new.add(node.name, Move(index), tuple(p.name for p in pooled), shape, node.origin)
+
+
+def _average(pooling: Pooling, shape: Shape) -> Window:
+    """The average pool of the same windows; padding does not count."""
+    index, _ = window_index(
+        shape[:-1], pooling.kernel, pooling.stride, pooling.padding, pooling.dilation, pooling.ceil_mode
+    )
+    valid = (index >= 0).double()
+    alike = bool(valid.all()) and set(pooling.dilation) == {1} and not pooling.ceil_mode
+    return Window(index, valid / valid.sum(1, keepdim=True), pooling if alike else None)

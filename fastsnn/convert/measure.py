@@ -31,7 +31,7 @@ class LayerError:
         if name != self.layer:
             self.layer = name
             self._run(name)
-        neuron = self.program.layers[name].neuron
+        neuron = self.program.neurons[name].neuron
         words, _ = if_steps(self.currents, 1.0, start, reset=neuron.reset, comparator=neuron.comparator)
         return (counts(words) / self.T - self.wanted).square().mean().item()
 

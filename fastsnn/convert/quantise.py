@@ -21,7 +21,7 @@ HEADROOM = 16.0
 
 
 def to_precision(program: Program, precision: str, peaks: dict[str, float]) -> Program:
-    """A copy of a float64 program in `precision`; peaks[name] is the largest absolute value layer `name` is known to take.
+    """A copy of a float64 program in `precision`; peaks[name] is the largest absolute value seen in layer `name`.
 
     In int32 the layers that only see the mean over time (the head) stay float32.
     """

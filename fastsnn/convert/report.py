@@ -122,6 +122,5 @@ def _remark(layer: Layer, graph: Graph, max_pool: str, inner: set[str], timed: s
     return "; ".join(remarks)
 
 
-
 def _size(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))

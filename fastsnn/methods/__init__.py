@@ -40,7 +40,7 @@ METHODS = {"opi": "fastsnn.methods.opi:OPI"}
 
 
 def build(name: str, **options: Any) -> Method:
-    """The method of that name. Raises ValueError for an unknown name or option value, TypeError for an unknown option."""
+    """The method of that name. Raises ValueError for an unknown name or value, TypeError for an unknown option."""
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; there is {', '.join(METHODS)}")
     module, cls = METHODS[name].split(":")

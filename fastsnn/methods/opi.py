@@ -47,7 +47,7 @@ class OPI:
         plain = [name for name, bound in bounds.items() if bound is None]
         if self.spec == "bound" and plain:
             raise ConversionError(
-                'threshold="bound" needs bounded activations (ReLU6, Hardtanh(0, a), clamp(0, a)), but these have none: '
+                'threshold="bound" needs bounded activations (ReLU6, Hardtanh(0, a), clamp(0, a)); these have none: '
                 + ", ".join(plain)
             )
 

@@ -18,8 +18,6 @@ def parse(spec: str) -> Rule:
         return lambda activation, T: activation.largest
     if kind == "mse" and not number:
         return least_squares
-    if kind == "bound" and not number:
-        return _no_bound
     if kind == "percentile":
         try:
             percent = float(number)

@@ -1,6 +1,7 @@
 """The kinds of layer a lowered network has, and what each computes from its sources."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -49,8 +50,12 @@ class _Sum(Layer):
 
     def __init__(self, name: str, shape: Shape, folded: Sequence[str], terms: Sequence[Term], bias: Tensor) -> None:
         super().__init__(name, shape, folded)
-        self.terms = nn.ModuleList(terms)
+        self._terms = nn.ModuleList(terms)
         self.register_buffer("bias", bias)
+
+    @property
+    def terms(self) -> list[Term]:
+        return cast(list[Term], list(self._terms))
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -73,7 +78,7 @@ class ValueLayer(_Sum):
 class NeuronLayer(_Sum):
     """A sum, and the neurons that it drives; in units of their threshold (times 2^F in fixed point).
 
-    unit               what one spike is worth in the network that was converted: its threshold there, per channel or one
+    unit               its threshold in the network that was converted: what one spike is worth there, one number or [C]
     threshold          1, or 2^F in fixed point
     initial_potential  V(0), spreads over [*S, C]
     ceiling            the bound of the converted activation in units of `unit`, infinite for a plain ReLU

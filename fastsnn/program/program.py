@@ -1,8 +1,8 @@
 """The lowered network as a whole: its layers in order, which of them run over time, and which only on the mean."""
 
 from collections.abc import Callable, Iterable
+from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from fastsnn.program.layers import GateLayer, InputLayer, Layer, NeuronLayer
@@ -12,7 +12,7 @@ class Program(nn.Module):
     """Layers in an order in which they can run.
 
     outputs     names of the layers that are the network's outputs
-    exponent    in fixed point, numbers that no neuron follows at once are stored times 2^exponent; None in floating point
+    exponent    in fixed point, numbers that are no spikes are stored times 2^exponent; None in floating point
     """
 
     def __init__(self, layers: Iterable[Layer], outputs: list[str]) -> None:
@@ -25,11 +25,11 @@ class Program(nn.Module):
 
     @property
     def layers(self) -> dict[str, Layer]:
-        return dict(zip(self._names, self._layers, strict=True))
+        return dict(zip(self._names, cast(list[Layer], list(self._layers)), strict=True))
 
     @property
     def input(self) -> InputLayer:
-        return next(layer for layer in self._layers if isinstance(layer, InputLayer))
+        return next(layer for layer in self.layers.values() if isinstance(layer, InputLayer))
 
     @property
     def neurons(self) -> dict[str, NeuronLayer]:
@@ -38,7 +38,7 @@ class Program(nn.Module):
     def timed(self) -> set[str]:
         """Layers whose result changes from step to step: what spikes, and all that reads it."""
         timed: set[str] = set()
-        for layer in self._layers:
+        for layer in self.layers.values():
             if layer.spiking or any(source in timed for source in layer.sources):
                 timed.add(layer.name)
         return timed
@@ -46,7 +46,7 @@ class Program(nn.Module):
     def inner(self) -> set[str]:
         """Layers that some neuron (or gate) depends on; the others, the head, run once on the mean over time."""
         inner: set[str] = set()
-        for layer in reversed(self._layers):
+        for layer in reversed(self.layers.values()):
             if isinstance(layer, NeuronLayer | GateLayer):
                 inner.add(layer.name)
             if layer.name in inner:
@@ -63,7 +63,7 @@ class Program(nn.Module):
         watch  sees every layer and its result; what it returns, if anything, replaces the result
         """
         results: dict[str, Tensor] = {}
-        for layer in self._layers:
+        for layer in self.layers.values():
             inputs = [results[source] for source in layer.sources]
             if isinstance(layer, InputLayer):
                 out = x

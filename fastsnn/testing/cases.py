@@ -6,8 +6,9 @@ exact in each dtype and in any order, and potentials meet thresholds exactly oft
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from math import prod
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -91,6 +92,7 @@ CONVOLUTIONS: dict[str, tuple[int, int, tuple[Input, ...]]] = {
     "3d": (1, 3, (Input((3, 4, 5), 2, (2, 3, 3), padding=(0, 1, 1)),)),
     "residual": (2, 6, (Input((5, 4), 5, (3, 3), padding=(1, 1)), Input((5, 4), 6, (1, 1), groups=6))),
     "shortcut": (1, 5, (Input((5, 5), 3, (3, 3), padding=(1, 1)), Input((9, 9), 2, (1, 1), stride=(2, 2)))),
+    "two": (2, 4, (Input((6, 5), 2, (3, 3), padding=(1, 1)), Input((6, 5), 3, (3, 2), (1, 1), (2, 1), (2, 2)))),
     "wide": (1, 63, (Input((3, 2), 257, (3, 3), padding=(1, 1)),)),
 }
 
@@ -176,7 +178,7 @@ def _conv_case(name: str, T: int, dtype: torch.dtype, n: Neurons) -> Case:
         words = [random_words(g, (batch, *i.sizes, i.channels), T) for i in inputs]
         weights = [lattice(g, (out, i.channels // i.groups, *i.kernel), -3, 4, dtype) for i in inputs]
         v, threshold, bias = neuron_arguments(g, n, T, (batch, *inputs[0].output(), out), dtype)
-        geometry = [sum(numbers, []) for numbers in zip(*(i.geometry() for i in inputs), strict=True)]
+        geometry = [list(chain(*numbers)) for numbers in zip(*(i.geometry() for i in inputs), strict=True)]
         return words, weights, v, threshold, bias, T, *geometry, [i.groups for i in inputs], n.reset, n.comparator
 
     return Case("conv_if", f"{name}-T{T}-{_short(dtype)}-{n.threshold}-{n.reset}", build, T)
@@ -220,7 +222,7 @@ def _readout_case(sizes: tuple[int, int, int], T: int, dtype: torch.dtype, over_
     return Case("readout", name, build, T * fan_in)
 
 
-def _cycle(options: Sequence, i: int):
+def _cycle(options: Sequence[Any], i: int) -> Any:
     return options[i % len(options)]
 
 
@@ -239,8 +241,10 @@ def _all() -> dict[str, tuple[Case, ...]]:
         cases += [_pool_case(op, name, _cycle(STEPS, i)), _pool_case(op, name, _cycle(STEPS, i + 4))]
     for i, (sizes, dtype) in enumerate(product(READOUTS, DTYPES[:2])):
         cases += [_readout_case(sizes, _cycle(STEPS, i), dtype, curve, i % 2 == 0) for curve in (False, True)]
-    named = {(case.op, case.name): case for case in cases}
-    return {op: tuple(case for (of, _), case in named.items() if of == op) for op in dict.fromkeys(op for op, _ in named)}
+    by_op: dict[str, dict[str, Case]] = {}
+    for case in cases:
+        by_op.setdefault(case.op, {})[case.name] = case
+    return {op: tuple(named.values()) for op, named in by_op.items()}
 
 
 CASES = _all()

@@ -90,7 +90,8 @@ def _check(
     for name, (numbers, least) in geometry.items():
         if len(numbers) != dims * len(words) or any(n < least for n in numbers):
             raise ValueError(
-                f"conv_if: {name} must be {dims * len(words)} numbers of at least {least}, {dims} an input, got {numbers}"
+                f"conv_if: {name} must be {dims * len(words)} numbers of at least {least} ({dims} an input), "
+                f"got {numbers}"
             )
     if len(groups) != len(words) or any(g < 1 for g in groups):
         raise ValueError(f"conv_if: groups must be {len(words)} numbers of at least 1, got {groups}")
@@ -98,12 +99,12 @@ def _check(
     for i, (w, weight) in enumerate(zip(words, weights, strict=True)):
         if not 1 <= dims <= 3 or w.ndim != dims + 2 or weight.ndim != dims + 2:
             raise ValueError(
-                f"conv_if: words must be [B, *S, C] and weights [O, C / groups, *kernel] with 1 to 3 spatial dimensions, "
+                "conv_if: words must be [B, *S, C], weights [O, C / groups, *kernel], with 1 to 3 spatial dimensions, "
                 f"got {tuple(w.shape)} and {tuple(weight.shape)}"
             )
         if weight.shape[1] * groups[i] != w.shape[-1] or weight.shape[0] % groups[i] or 0 in weight.shape:
             raise ValueError(
-                f"conv_if: weights[{i}] must be [O, C / groups, *kernel] with C={w.shape[-1]}, groups={groups[i]} and O "
+                f"conv_if: weights[{i}] must be [O, C / groups, *kernel], C={w.shape[-1]}, groups={groups[i]}, O "
                 f"divisible by groups, got {tuple(weight.shape)}"
             )
         part = slice(i * dims, (i + 1) * dims)
@@ -111,9 +112,7 @@ def _check(
     shape = shapes[0]
     if any(other != shape for other in shapes) or any(s < 1 for s in shape[1:]):
         raise ValueError(f"conv_if: every input must give one and the same output [B, *S', O], got {shapes}")
-    _checks.neuron(
-        "conv_if", T, shape, weights[0].dtype, words[0].device, v, threshold, bias, reset, comparator
-    )
+    _checks.neuron("conv_if", T, shape, weights[0].dtype, words[0].device, v, threshold, bias, reset, comparator)
     return shape
 
 

@@ -34,9 +34,7 @@ def conv_if(
         for i, (w, weight) in enumerate(zip(words, weights, strict=True)):
             part = slice(i * dims, (i + 1) * dims)
             spikes = spikes_at(w, t).to(real).movedim(-1, 1)
-            current = CONVOLUTIONS[dims](
-                spikes, weight, None, stride[part], padding[part], dilation[part], groups[i]
-            )
+            current = CONVOLUTIONS[dims](spikes, weight, None, stride[part], padding[part], dilation[part], groups[i])
             total += current.movedim(1, -1)
         return total
 

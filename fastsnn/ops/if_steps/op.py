@@ -37,15 +37,11 @@ def if_steps(
     return _if_steps(currents, as_values(v, currents), as_values(threshold, currents), bias, reset, comparator)
 
 
-def _check(
-    currents: Tensor, v: Tensor, threshold: Tensor, bias: Tensor | None, reset: str, comparator: str
-) -> None:
+def _check(currents: Tensor, v: Tensor, threshold: Tensor, bias: Tensor | None, reset: str, comparator: str) -> None:
     if currents.ndim < 1:
         raise ValueError("if_steps: currents must be [T, *N], got a scalar")
     T, *shape = currents.shape
-    _checks.neuron(
-        "if_steps", T, tuple(shape), currents.dtype, currents.device, v, threshold, bias, reset, comparator
-    )
+    _checks.neuron("if_steps", T, tuple(shape), currents.dtype, currents.device, v, threshold, bias, reset, comparator)
 
 
 @torch.library.custom_op("fastsnn::if_steps", mutates_args=())

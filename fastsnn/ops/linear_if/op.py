@@ -59,9 +59,7 @@ def _check(
                 f"got {tuple(w.shape)} and {tuple(weight.shape)}"
             )
     shape = (words[0].shape[0], weights[0].shape[0])
-    _checks.neuron(
-        "linear_if", T, shape, weights[0].dtype, words[0].device, v, threshold, bias, reset, comparator
-    )
+    _checks.neuron("linear_if", T, shape, weights[0].dtype, words[0].device, v, threshold, bias, reset, comparator)
     return shape
 
 

@@ -1,11 +1,15 @@
 """The definition of pooling over packed spikes, in plain torch."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from fastsnn.ops._step import spikes_at
 from fastsnn.spikes import word_dtype
 from fastsnn.windows import window_index
+
+Size = Sequence[int]
 
 
 def _windows(x: Tensor, index: Tensor, outside: int) -> Tensor:
@@ -14,12 +18,16 @@ def _windows(x: Tensor, index: Tensor, outside: int) -> Tensor:
     return torch.cat([x, edge], dim=1)[:, index]
 
 
-def _setup(words: Tensor, kernel, stride, padding, dilation, ceil_mode) -> tuple[Tensor, tuple[int, ...]]:
+def _setup(
+    words: Tensor, kernel: Size, stride: Size, padding: Size, dilation: Size, ceil_mode: bool
+) -> tuple[Tensor, tuple[int, ...]]:
     index, out = window_index(words.shape[1:-1], kernel, stride, padding, dilation, ceil_mode)
     return index.to(words.device), (words.shape[0], *out, words.shape[-1])
 
 
-def pool_or(words: Tensor, T: int, kernel, stride, padding, dilation, ceil_mode) -> Tensor:
+def pool_or(
+    words: Tensor, T: int, kernel: Size, stride: Size, padding: Size, dilation: Size, ceil_mode: bool
+) -> Tensor:
     index, shape = _setup(words, kernel, stride, padding, dilation, ceil_mode)
     flat = words.flatten(1, -2)
     pooled = torch.zeros(shape, dtype=torch.int64, device=words.device)
@@ -30,7 +38,7 @@ def pool_or(words: Tensor, T: int, kernel, stride, padding, dilation, ceil_mode)
 
 
 def pool_gate(
-    words: Tensor, counts: Tensor, T: int, kernel, stride, padding, dilation, ceil_mode
+    words: Tensor, counts: Tensor, T: int, kernel: Size, stride: Size, padding: Size, dilation: Size, ceil_mode: bool
 ) -> tuple[Tensor, Tensor]:
     index, shape = _setup(words, kernel, stride, padding, dilation, ceil_mode)
     flat = words.flatten(1, -2)
@@ -48,7 +56,9 @@ def pool_gate(
     return pooled.to(word_dtype(T)), so_far.reshape(counts.shape)
 
 
-def pool_counts(words: Tensor, T: int, kernel, stride, padding, dilation, ceil_mode) -> Tensor:
+def pool_counts(
+    words: Tensor, T: int, kernel: Size, stride: Size, padding: Size, dilation: Size, ceil_mode: bool
+) -> Tensor:
     index, shape = _setup(words, kernel, stride, padding, dilation, ceil_mode)
     flat = words.flatten(1, -2)
     total = torch.zeros(shape, dtype=torch.int32, device=words.device)

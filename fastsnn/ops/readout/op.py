@@ -34,9 +34,7 @@ def readout(
     return _readout(words, weight, bias, counts, T, steps_before, over_time)
 
 
-def _check(
-    words: Tensor, weight: Tensor, bias: Tensor | None, counts: Tensor, T: int, steps_before: int
-) -> None:
+def _check(words: Tensor, weight: Tensor, bias: Tensor | None, counts: Tensor, T: int, steps_before: int) -> None:
     _checks.words("readout", words, T)
     if weight.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"readout: weight must be float32 or float64, got {weight.dtype}")

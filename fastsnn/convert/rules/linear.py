@@ -1,0 +1,90 @@
+"""Convolutions, linear layers and batch norm."""
+
+from typing import Any
+
+import torch
+from torch.nn.functional import pad
+
+from fastsnn.convert.graph import Affine, Conv, Linear, Node
+from fastsnn.convert.rules.call import Call, Refusal, affine, column, each, moved, parameter
+from fastsnn.convert.rules.reasons import REASONS
+
+
+def conv(
+    call: Call, x: Node, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+    groups: int = 1,
+) -> Node:  # fmt: skip
+    weight = parameter(weight, "its weight")
+    dims = weight.ndim - 2
+    stride, dilation = each(stride, dims), each(dilation, dims)
+    if padding == "valid":
+        padding = 0
+    if padding == "same":
+        total = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+        padding = tuple(t // 2 for t in total)
+        if any(t % 2 for t in total):
+            extra = [n for t in reversed(total) for n in (0, t % 2)]
+            x = moved(call, x, lambda ids: pad(ids, extra), ".pad")
+    padding = each(padding, dims)
+    shape = call.shape
+    conv = Conv(weight, stride, padding, dilation, groups)
+    if bias is None:
+        return call.add(conv, x, shape=shape)
+    out = call.add(conv, x, shape=shape, suffix=".weight")
+    return affine(call, out, 1.0, column(parameter(bias, "its bias"), dims))
+
+
+def convolution(
+    call: Call, x: Node, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool,
+    output_padding: Any, groups: int,
+) -> Node:  # fmt: skip
+    if transposed:
+        raise Refusal("transposed convolution is not supported; use nearest upsampling and a convolution")
+    return conv(call, x, weight, bias, stride, padding, dilation, groups)
+
+
+def linear(call: Call, x: Node, weight: Any, bias: Any = None) -> Node:
+    weight = parameter(weight, "its weight")
+    if len(x.shape) == 1:
+        shape = (weight.shape[0],)
+        if bias is None:
+            return call.add(Linear(weight), x, shape=shape)
+        return affine(
+            call, call.add(Linear(weight), x, shape=shape, suffix=".weight"), 1.0, parameter(bias, "its bias")
+        )
+    if len(x.shape) > 4:
+        raise Refusal("a linear layer over more than 3 leading dimensions is not supported")
+    # the features are the last logical dimension: a 1x1 convolution once they are moved to the channels
+    x = moved(call, x, lambda ids: ids.movedim(-1, 1), ".in")
+    dims = len(x.shape) - 1
+    ones, zeros = (1,) * dims, (0,) * dims
+    shape = (*x.shape[:-1], weight.shape[0])
+    conv = Conv(weight.reshape(*weight.shape, *ones), ones, zeros, ones, 1)
+    out = call.add(conv, x, shape=shape, suffix=".weight")
+    if bias is not None:
+        shift = parameter(bias, "its bias")
+        out = call.add(Affine(torch.ones((), dtype=torch.float64), shift), out, shape=shape, suffix=".bias")
+    return moved(call, out, lambda ids: ids.movedim(1, -1), ".out")
+
+
+def matmul(call: Call, x: Any, y: Any) -> Node:
+    if not isinstance(x, Node) or isinstance(y, Node) or y.ndim != 2:
+        raise Refusal("a product of two values that both depend on the input (as in attention) is not supported")
+    return linear(call, x, y.T)
+
+
+def addmm(call: Call, bias: Any, x: Any, y: Any, beta: float = 1, alpha: float = 1) -> Node:
+    if not isinstance(x, Node) or isinstance(y, Node) or isinstance(bias, Node):
+        raise Refusal("a product of two values that both depend on the input (as in attention) is not supported")
+    return linear(call, x, y.T * alpha, (bias * beta).expand(y.shape[1]))
+
+
+def batch_norm(call: Call, x: Node, weight: Any, bias: Any, mean: Any, var: Any, *rest: Any) -> Node:
+    # rest is (training, momentum, eps, cudnn) or (momentum, eps), by the operator's variant
+    training, eps = (rest[0], rest[2]) if len(rest) == 4 else (False, rest[1])
+    if mean is None or var is None or training:
+        raise Refusal(REASONS["_native_batch_norm_legit"])
+    scale = torch.rsqrt(var + eps) * (1.0 if weight is None else weight)
+    shift = (0.0 if bias is None else bias) - mean * scale
+    dims = len(x.shape) - 1
+    return affine(call, x, column(scale, dims), column(shift, dims))

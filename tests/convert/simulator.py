@@ -1,0 +1,94 @@
+"""A converted network simulated step by step without fastsnn: the original module, its activations made into neurons.
+
+The module itself runs once per step. A dispatch mode catches every ReLU-like call and puts an integrate-and-fire neuron
+in its place, one for each call of a step, in the order of the calls. Nothing here knows of fastsnn's graph or engine.
+"""
+
+import copy
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+ACTIVATIONS = {"relu", "relu_", "hardtanh", "hardtanh_", "clamp", "clamp_", "clamp_min", "clamp_min_", "threshold"}
+ACTIVATIONS |= {"threshold_"}
+
+
+@dataclass
+class Simulated:
+    """logits   outputs averaged over the steps so far, [T, B, ...], one for each output of the module
+    spikes   of each activation call, [T, B, C, *S] of 0 and 1
+    """
+
+    logits: list[Tensor] = field(default_factory=list)
+    spikes: list[Tensor] = field(default_factory=list)
+
+
+class _Neurons(TorchDispatchMode):
+    def __init__(self, thresholds, start, reset, comparator, gate):
+        super().__init__()
+        self.thresholds, self.start, self.reset, self.comparator, self.gate = thresholds, start, reset, comparator, gate
+        self.potential, self.counts, self.fired = {}, {}, []
+        self.calls = self.pools = 0
+
+    def next_step(self):
+        self.calls = self.pools = 0
+        self.fired.append([])
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        if name in ACTIVATIONS:
+            out = self.fire(args[0])
+            # an in-place activation changes what others read
+            return args[0].copy_(out) if name.endswith("_") else out
+        if name == "maximum" and not args[1].any():
+            return self.fire(args[0])
+        if name == "max_pool2d_with_indices" and self.gate:
+            return self.gated(func, args, kwargs or {})
+        return func(*args, **(kwargs or {}))
+
+    def fire(self, current):
+        index, self.calls = self.calls, self.calls + 1
+        theta = self.thresholds[index].to(current.dtype)
+        theta = theta if theta.ndim == 0 else theta.reshape(-1, *[1] * (current.ndim - 2))
+        v = self.potential.get(index, self.start * theta) + current
+        spike = v >= theta if self.comparator == ">=" else v > theta
+        self.potential[index] = v - theta * spike if self.reset == "soft" else torch.where(spike, 0.0, v)
+        self.fired[-1].append(spike)
+        return theta * spike
+
+    def gated(self, func, args, kwargs):
+        """Each window passes on the input that has spiked most so far, the first of several."""
+        x, index = args[0], self.pools
+        self.pools += 1
+        counts = self.counts[index] = self.counts.get(index, 0) + (x > 0).double()
+        # less than one spike, so that of equal counts the first wins
+        earlier = torch.linspace(0.5, 0, x[0, 0].numel(), dtype=torch.float64).reshape(x.shape[2:])
+        _, winner = func(counts + earlier, *args[1:], **kwargs)
+        return x.flatten(2).gather(2, winner.flatten(2)).reshape(winner.shape), winner
+
+
+@torch.no_grad()
+def simulate(module, x, T, thresholds, start=0.5, reset="soft", comparator=">=", gate=False):
+    """Runs `module` for T steps on x [B, ...] in float64.
+
+    thresholds   one for each activation call, in the order of the calls: a number or [C]
+    start        V(0) in units of the threshold
+    gate         whether max pools pass on the most active input, instead of the largest number
+    """
+    module = copy.deepcopy(module).eval().double()
+    x = x.double()
+    neurons = _Neurons([theta.double() for theta in thresholds], start, reset, comparator, gate)
+    steps = []
+    for _ in range(T):
+        neurons.next_step()
+        with neurons:
+            steps.append(torch.utils._pytree.tree_leaves(module(x.clone())))
+        assert neurons.calls == len(thresholds), f"{neurons.calls} activation calls, {len(thresholds)} thresholds"
+    divisor = torch.arange(1, T + 1, dtype=torch.float64)
+    means = []
+    for outputs in zip(*steps, strict=True):
+        total = torch.stack(outputs).cumsum(0)
+        means.append(total / divisor.reshape(-1, *[1] * (total.ndim - 1)))
+    return Simulated(means, [torch.stack(calls) for calls in zip(*neurons.fired, strict=True)])
