@@ -137,7 +137,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--calibration-images", type=int, default=512, metavar="N", help="default: %(default)s")
     parser.add_argument("--batch-size", type=int, default=100, metavar="N", help="default: %(default)s")
     parser.add_argument("--timesteps", type=int, default=64, metavar="T", help="default: %(default)s")
-    parser.add_argument("--precision", default="int32", help="int32, float32 or float64 (default: %(default)s)")
+    parser.add_argument("--precision", default="float32", help="int32, float32 or float64 (default: %(default)s)")
     return parser.parse_args(argv)
 
 

@@ -27,6 +27,15 @@ def seeded():
 
 
 @pytest.fixture(autouse=True)
+def one_thread():
+    # the tensors are small: on a busy machine, threads that wait for each other take three to ten times as long
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
 def poisoned_memory():
     # torch.empty* now holds NaN or the largest integer, so an output that is not written shows; warn_only, because
     # some operations of a GPU would otherwise raise

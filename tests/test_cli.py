@@ -45,15 +45,6 @@ def pair():
 '''
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    # Tensors here are tiny: on cores that others use, threads waiting for each other take ten times as long.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """A folder with a model file, its weights, and data; the current folder."""

@@ -13,15 +13,6 @@ ROOT = Path(__file__).parents[1]
 FOLDER = Path(_env.DATA) if _env.DATA else ROOT.parent / "shared" / "data"
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    # Tensors here are tiny: on cores that others use, threads waiting for each other take ten times as long.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def example():
     spec = importlib.util.spec_from_file_location("cifar10_resnet20", ROOT / "examples" / "cifar10_resnet20.py")

@@ -69,7 +69,7 @@ def calibrate(program: Program, stream: Iterable[Tensor], device: torch.device, 
             raise ValueError(f"calibration: {layer.name} has values that are NaN or infinite")
         if isinstance(layer, NeuronLayer):
             found.activations.setdefault(layer.name, Activation()).update(out)
-        elif not layer.spiking:
+        elif not layer.spiking and out.numel():
             found.peaks[layer.name] = max(found.peaks.get(layer.name, 0.0), out.abs().max().item())
 
     with torch.inference_mode():

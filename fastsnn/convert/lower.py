@@ -177,7 +177,7 @@ class _Lowering:
         offset = moved([s.offset for s in sources], 0.0)
         if all(u.unit.ndim == 0 and torch.equal(u.unit, sources[0].unit) for u in sources):
             unit = sources[0].unit
-        order = None if len(sources) == 1 and movement.is_identity(index) else index
+        order = None if len(sources) == 1 and movement.is_identity(index, sources[0].layer.shape) else index
         layers = [s.layer for s in sources]
         return Stored(self.add(RouteLayer(node.name, node.shape, (node.name,), layers, order)), unit, offset)
 

@@ -47,8 +47,9 @@ def trace_movement(
     return moves
 
 
-def is_identity(index: Tensor) -> bool:
-    return torch.equal(index.flatten(), torch.arange(index.numel()))
+def is_identity(index: Tensor, shape: Shape) -> bool:
+    """Whether all elements of a value of `shape` stay in their order (they may get another shape)."""
+    return index.numel() == _size(shape) and torch.equal(index.flatten(), torch.arange(index.numel()))
 
 
 def channel_map(index: Tensor, shapes: Sequence[Shape]) -> list[tuple[int, int]] | None:

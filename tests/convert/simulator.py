@@ -52,7 +52,8 @@ class _Neurons(TorchDispatchMode):
         index, self.calls = self.calls, self.calls + 1
         theta = self.thresholds[index].to(current.dtype)
         theta = theta if theta.ndim == 0 else theta.reshape(-1, *[1] * (current.ndim - 2))
-        v = self.potential.get(index, self.start * theta) + current
+        start = self.start[index] if isinstance(self.start, list) else self.start
+        v = self.potential.get(index, start * theta) + current
         spike = v >= theta if self.comparator == ">=" else v > theta
         self.potential[index] = v - theta * spike if self.reset == "soft" else torch.where(spike, 0.0, v)
         self.fired[-1].append(spike)
@@ -74,7 +75,7 @@ def simulate(module, x, T, thresholds, start=0.5, reset="soft", comparator=">=",
     """Runs `module` for T steps on x [B, ...] in float64.
 
     thresholds   one for each activation call, in the order of the calls: a number or [C]
-    start        V(0) in units of the threshold
+    start        V(0) in units of the threshold: a number, or a list with one [C, *S] for each activation call
     gate         whether max pools pass on the most active input, instead of the largest number
     """
     module = copy.deepcopy(module).eval().double()

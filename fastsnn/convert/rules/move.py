@@ -31,7 +31,7 @@ def move(call: Call, args: tuple, kwargs: dict) -> Any:
         raise Refusal(SHAPELESS)
     results = []
     for (index, shape), shift in zip(moves, shifts, strict=True):
-        same = len(nodes) == 1 and shape == nodes[0].shape and movement.is_identity(index)
+        same = len(nodes) == 1 and shape == nodes[0].shape and movement.is_identity(index, shape)
         result = nodes[0] if same else call.add(Move(index), *nodes, shape=shape)
         if bool(shift.any()):
             constant = Affine(torch.ones((), dtype=torch.float64), per_sample(call, shift, tuple(shift.shape[1:])))
