@@ -10,7 +10,7 @@ from fastsnn.ops.conv_if import conv_if
 from fastsnn.ops.if_constant import if_constant
 from fastsnn.ops.if_steps import if_steps
 from fastsnn.ops.linear_if import linear_if
-from fastsnn.ops.pack import counts, unpack
+from fastsnn.ops.pack import counts
 from fastsnn.ops.pool import pool_gate, pool_or
 from fastsnn.program import (
     ConvTerm,
@@ -49,6 +49,7 @@ class Simulation:
         self.potential: dict[str, Tensor] = {}
         self.gates: dict[str, Tensor] = {}
         self.sums: dict[str, Tensor] = {}
+        self.running = [name for name in self.layers if name in self.inner and name in self.timed]
         self.static = self._static(channels_last(x.to(self.real)))
         self.boundary = self._boundary()
 
@@ -60,31 +61,26 @@ class Simulation:
         Returns the words of the layers in `record`, and the outputs, channels last: after the last step [B, ...], or
         after each step [T, B, ...].
         """
-        record = set(record)
+        keep = {*record, *self.boundary}
+        kept: dict[str, Tensor] = {}
         results: dict[str, Tensor] = {}
-        recorded: dict[str, Tensor] = {}
-        prefix: dict[str, Tensor] = {}
         readers = self._readers()
-        for name, layer in self.layers.items():
-            if name not in self.inner or name not in self.timed:
-                continue
+        for name in self.running:
+            layer = self.layers[name]
             results[name] = self._run(layer, results, T)
-            if name in record:
-                recorded[name] = results[name]
-            if name in self.boundary:
-                prefix[name] = self._accumulate(layer, results[name], T, over_time)
+            if name in keep:
+                kept[name] = results[name]
             for source in set(layer.sources):
                 readers[source] -= 1
                 if readers[source] == 0:
                     results.pop(source, None)
-        before, self.steps = self.steps, self.steps + T
-        steps = torch.arange(before + 1, self.steps + 1) if over_time else torch.tensor([self.steps])
-        return recorded, self._head(prefix, steps.to(self.real), over_time)
+        outputs = self._read(kept, T, over_time)
+        return {name: kept[name] for name in record}, outputs
 
     def longest_chunk(self) -> int:
         """Steps that one call may take for the numbers kept over time to stay below CHUNK_BYTES; 32 where none are."""
-        kept = [la for n, la in self.layers.items() if n in self.inner and n in self.timed and not la.spiking]
-        size = 8 * self.batch * sum(torch.Size(layer.shape).numel() for layer in kept)
+        numbers = [self.layers[name] for name in self.running if not self.layers[name].spiking]
+        size = 8 * self.batch * sum(torch.Size(layer.shape).numel() for layer in numbers)
         steps = MAX_STEPS
         while steps > 1 and steps * size > CHUNK_BYTES:
             steps //= 2
@@ -108,11 +104,11 @@ class Simulation:
         return {name for name in read if name in self.inner and name in self.timed}
 
     def _readers(self) -> dict[str, int]:
+        """How many of the running layers still have to read each layer."""
         readers = dict.fromkeys(self.layers, 0)
-        for name, layer in self.layers.items():
-            if name in self.inner and name in self.timed:
-                for source in set(layer.sources):
-                    readers[source] += 1
+        for name in self.running:
+            for source in set(self.layers[name].sources):
+                readers[source] += 1
         return readers
 
     def _run(self, layer: Layer, results: dict[str, Tensor], T: int) -> Tensor:
@@ -198,43 +194,43 @@ class Simulation:
         out, self.gates[layer.name] = pool_gate(words, so_far, T, *geometry)
         return out
 
-    def _accumulate(self, layer: Layer, result: Tensor, T: int, over_time: bool) -> Tensor:
-        """Adds a chunk to a layer's sum over time: the sum [1, B, ...], or that after each step [T, B, ...]."""
-        if layer.spiking:
-            chunk = unpack(result, T).to(torch.int32) if over_time else counts(result)[None]
-        else:
-            chunk = result if over_time else result.sum(0, keepdim=True)
-        chunk = chunk.cumsum(0, dtype=chunk.dtype) if over_time else chunk
-        if layer.name in self.sums:
-            chunk = chunk + self.sums[layer.name]
-        self.sums[layer.name] = chunk[-1]
-        return chunk
+    def _read(self, kept: dict[str, Tensor], T: int, over_time: bool) -> list[Tensor]:
+        """Adds a chunk to the sums over time and applies the head to the means: at its end, or at each step."""
+        if not over_time:
+            for name in self.boundary:
+                spiking = self.layers[name].spiking
+                self._add(name, counts(kept[name]) if spiking else kept[name].sum(0))
+            self.steps += T
+            return self._head()
+        steps = []
+        for t in range(T):
+            for name in self.boundary:
+                spiking = self.layers[name].spiking
+                self._add(name, spikes_at(kept[name], t).to(torch.int32) if spiking else kept[name][t])
+            self.steps += 1
+            steps.append(self._head())
+        return [torch.stack(outputs) for outputs in zip(*steps, strict=True)]
 
-    def _head(self, prefix: dict[str, Tensor], steps: Tensor, over_time: bool) -> list[Tensor]:
-        """The outputs from the sums over time, as means."""
-        steps = steps.to(next(iter(prefix.values())).device) if prefix else steps
+    def _add(self, name: str, amount: Tensor) -> None:
+        self.sums[name] = self.sums[name] + amount if name in self.sums else amount
+
+    def _head(self) -> list[Tensor]:
+        """The outputs [B, ...] from the means over the steps so far."""
         results: dict[str, Tensor] = {}
 
         def mean(name: str) -> Tensor:
             if name in results:
                 return results[name]
-            if name in prefix:
-                total = prefix[name].to(self.real) / steps.reshape(-1, *[1] * (prefix[name].ndim - 1))
-            else:
-                total = self.static[name].to(self.real).expand(len(steps), *self.static[name].shape)
-            if self.program.exponent is not None and not self.layers[name].spiking and not self._real(name):
-                total = total * 2.0**-self.program.exponent
-            results[name] = total.flatten(0, 1)
+            total = self.static[name] if name in self.static else self.sums[name]
+            fixed = not total.is_floating_point() and not self.layers[name].spiking
+            value = total.to(self.real) if name in self.static else total.to(self.real) / self.steps
+            results[name] = value * 2.0 ** -(self.program.exponent or 0) if fixed else value
             return results[name]
 
         for name, layer in self.layers.items():
             if name not in self.inner and not isinstance(layer, InputLayer):
                 results[name] = layer.dense([mean(source) for source in layer.sources])
-        outputs = [mean(name).unflatten(0, (len(steps), self.batch)) for name in self.program.outputs]
-        return outputs if over_time else [out[0] for out in outputs]
-
-    def _real(self, name: str) -> bool:
-        return name in self.static and self.static[name].is_floating_point()
+        return [mean(name) for name in self.program.outputs]
 
 
 def _dtype(program: Program) -> torch.dtype:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from operator import index
 from typing import Any
 
 import torch
@@ -141,10 +142,7 @@ class SpikingNetwork(nn.Module):
             yield simulation.advance(T, record, over_time)
 
     def _steps(self, timesteps: int | None) -> int:
-        T = self.timesteps if timesteps is None else timesteps
-        if not isinstance(T, int) or T < 1:
-            raise ValueError(f"timesteps must be an integer of at least 1, got {T!r}")
-        return T
+        return self.timesteps if timesteps is None else steps(timesteps)
 
     def _real(self) -> torch.dtype:
         return torch.float64 if self.precision == "float64" else torch.float32
@@ -158,3 +156,10 @@ class SpikingNetwork(nn.Module):
             raise TypeError(f"this network takes floating-point inputs, got {x.dtype}")
         if x.device != self.device:
             raise ValueError(f"the network is on {self.device} and the input on {x.device}; move one of them")
+
+
+def steps(timesteps: Any) -> int:
+    """A number of time-steps as an int. Raises ValueError for anything but an integer of at least 1."""
+    if isinstance(timesteps, bool) or not hasattr(timesteps, "__index__") or index(timesteps) < 1:
+        raise ValueError(f"timesteps must be an integer of at least 1, got {timesteps!r}")
+    return index(timesteps)

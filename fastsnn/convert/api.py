@@ -15,7 +15,7 @@ from fastsnn.convert.quantise import PRECISIONS, to_precision
 from fastsnn.convert.report import describe
 from fastsnn.errors import ConversionError
 from fastsnn.methods import Method, build
-from fastsnn.network import SpikingNetwork
+from fastsnn.network import SpikingNetwork, steps
 from fastsnn.program import Program
 
 log = logging.getLogger("fastsnn")
@@ -51,10 +51,11 @@ def convert(
         raise TypeError(f"convert: model must be a torch.nn.Module, got {type(model).__name__}")
     if precision not in PRECISIONS:
         raise ValueError(f"convert: precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-    if not isinstance(timesteps, int) or timesteps < 1:
-        raise ValueError(f"convert: timesteps must be an integer of at least 1, got {timesteps!r}")
+    timesteps = steps(timesteps)
     if isinstance(method, str):
         method = build(method, **options)
+    elif not all(hasattr(method, member) for member in ("neuron", "check", "threshold", "initial_potential")):
+        raise TypeError(f"convert: method must be a name or a fastsnn.methods.Method, got {type(method).__name__}")
     elif options:
         raise TypeError(f"convert: options {sorted(options)} go to the method when it is built, not to convert")
 

@@ -6,28 +6,40 @@ arrives as one and the same ATen operator, and shapes are known.
 
 import copy
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export.graph_signature import OutputKind
+from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from fastsnn.convert import movement, rules
 from fastsnn.convert.graph import Graph, Head, Input, Node, Refused, channels_last
 from fastsnn.convert.rules.reasons import REASONS
 from fastsnn.errors import ConversionError
 
+OUTPUT = "an output"
 
-@dataclass
+
+@dataclass(frozen=True)
+class Rebuild:
+    """List of outputs -> what the module returns: a tensor, tuple or dict, its numbers and Nones in their places."""
+
+    leaves: list[Any]
+    spec: TreeSpec
+
+    def __call__(self, outputs: list[Any]) -> Any:
+        found = iter(outputs)
+        return tree_unflatten([next(found) if leaf == OUTPUT else leaf for leaf in self.leaves], self.spec)
+
+
+@dataclass(frozen=True)
 class Captured:
-    """graph     the network, outputs in order
-    rebuild   list of outputs -> the structure that the module returns (tensor, tuple, dict)
-    """
+    """The network as a graph, outputs in order, and how its outputs go back into the structure the module returns."""
 
     graph: Graph
-    rebuild: Callable[[list[Any]], Any]
+    rebuild: Rebuild
 
 
 def capture(model: nn.Module, example: Tensor) -> Captured:
@@ -41,22 +53,14 @@ def capture(model: nn.Module, example: Tensor) -> Captured:
     reader = _Reader(model, program, tuple(example.shape[1:]))
     graph = reader.read().pruned()
     early = _early_heads(graph)
-    refused = {
-        node.name: node.payload.reason if isinstance(node.payload, Refused) else REASONS["head"]
-        for node in graph.nodes.values()
-        if isinstance(node.payload, Refused) or node.name in early
-    }
+    reasons = {n.name: n.payload.reason for n in graph.nodes.values() if isinstance(n.payload, Refused)}
+    reasons |= dict.fromkeys(early, REASONS["head"])
+    refused = {name: reasons[name] for name in graph.nodes if reasons.get(name)}
     if refused:
         lines = [f"  {name} ({graph.nodes[name].origin}): {reason}" for name, reason in refused.items()]
         raise ConversionError(f"{len(refused)} node(s) of {type(model).__name__} cannot convert:\n" + "\n".join(lines))
-    out_spec = program.call_spec.out_spec
-
-    def rebuild(outputs: list[Any]) -> Any:
-        tensors = iter(outputs)
-        leaves = [next(tensors) if isinstance(v, Node) else v for v in reader.outputs]
-        return torch.utils._pytree.tree_unflatten(leaves, out_spec)
-
-    return Captured(graph, rebuild)
+    leaves = [OUTPUT if isinstance(v, Node) else v for v in reader.outputs]
+    return Captured(graph, Rebuild(leaves, program.call_spec.out_spec))
 
 
 def _copy(model: nn.Module) -> nn.Module:

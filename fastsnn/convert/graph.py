@@ -93,7 +93,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Refused:
-    """A node with no spiking form; `reason` says why."""
+    """A node with no spiking form; `reason` says why, and is empty where only its inputs are at fault."""
 
     reason: str
 

@@ -16,6 +16,7 @@ from fastsnn.program import NeuronLayer, Program, Term, ValueLayer
 PRECISIONS = ("int32", "float32", "float64")
 THRESHOLD_BITS = 24
 VALUE_BITS = 30
+MOST_BITS = 32
 # a sum over spikes can exceed the same sum over rates; what still exceeds it saturates
 HEADROOM = 16.0
 
@@ -49,13 +50,13 @@ def _exponent(program: Program, inner: set[str], peaks: dict[str, float]) -> int
         if layer.name in inner and isinstance(layer, ValueLayer):
             parts = [layer.bias, *(t.weight for t in layer.terms)]
             largest = max(largest, *(p.abs().max().item() for p in parts))
-    return min(THRESHOLD_BITS, math.floor(VALUE_BITS - math.log2(max(largest, 1.0))))
+    return _bits(VALUE_BITS, largest)
 
 
 def _quantise_neuron(layer: NeuronLayer, exponent: int, spiking: set[str]) -> None:
     reach = layer.bias.abs().max().item() + sum(t.reach() for t in layer.terms if t.source in spiking)
     # half a bit of room for the rounding of weights
-    bits = min(THRESHOLD_BITS, math.floor(VALUE_BITS - 0.5 - math.log2(max(reach, 1.0))))
+    bits = min(THRESHOLD_BITS, _bits(VALUE_BITS - 0.5, reach))
     for term in layer.terms:
         _quantise_term(term, term.source in spiking, exponent, bits)
     layer.bias = _fixed(layer.bias, bits)
@@ -70,9 +71,14 @@ def _quantise_term(term: Term, spikes: bool, source_bits: int, bits: int) -> Non
     if spikes:
         term.weight = _fixed(term.weight, bits)
         return
-    weight_bits = min(VALUE_BITS, math.floor(VALUE_BITS + 0.5 - math.log2(max(term.reach(), 1.0))))
+    weight_bits = _bits(VALUE_BITS + 0.5, term.reach())
     term.weight = _fixed(term.weight, weight_bits)
     term.shift = source_bits + weight_bits - bits
+
+
+def _bits(room: float, largest: float) -> int:
+    """The most bits behind the point with which `largest` stays below 2^room; at most 32, to keep shifts below 64."""
+    return min(MOST_BITS, math.floor(room - math.log2(largest))) if largest > 0 else MOST_BITS
 
 
 def _fixed(values: Tensor, bits: int) -> Tensor:

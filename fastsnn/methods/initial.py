@@ -12,14 +12,15 @@ GAUSSIAN_SPREAD = 0.25
 
 def check(spec: float | str) -> float | str:
     """The specification, a number where it is one. Raises ValueError for anything unknown."""
-    if isinstance(spec, str) and spec not in ("uniform", "gaussian", "measured"):
-        try:
-            spec = float(spec)
-        except ValueError:
-            raise ValueError(f"initial_potential must be {NAMES}, got {spec!r}") from None
-    if isinstance(spec, int | float) and not abs(spec) <= 16:
-        raise ValueError(f"initial_potential must be within 16 thresholds of 0, got {spec}")
-    return spec
+    if isinstance(spec, str) and spec in ("uniform", "gaussian", "measured"):
+        return spec
+    try:
+        number = float(spec)
+    except (TypeError, ValueError):
+        raise ValueError(f"initial_potential must be {NAMES}, got {spec!r}") from None
+    if not abs(number) <= 16:
+        raise ValueError(f"initial_potential must be within 16 thresholds of 0, got {number}")
+    return number
 
 
 def potential(

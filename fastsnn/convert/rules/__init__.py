@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from fastsnn.convert import movement
 from fastsnn.convert.graph import Graph, Node, Refused
 from fastsnn.convert.rules import activation, arithmetic, head, linear, pooling
-from fastsnn.convert.rules.call import Call, Refusal, constant
+from fastsnn.convert.rules.call import PRODUCT, Call, Refusal, constant
 from fastsnn.convert.rules.move import move
 from fastsnn.convert.rules.reasons import REASONS
 
@@ -35,6 +35,8 @@ MOVEMENT |= {"reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "pixel_
 MOVEMENT |= {"replication_pad1d", "replication_pad2d", "replication_pad3d", "channel_shuffle", "tensor_split"}
 MOVEMENT |= {"upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "repeat_interleave", "concat"}
 
+PRODUCTS = {"mul", "div", "matmul", "mm", "bmm"}
+
 # these read the shape of a value and nothing else of it
 SHAPE_ONLY = {f"{kind}_like" for kind in ("zeros", "ones", "full", "empty")}
 SHAPE_ONLY |= {f"new_{kind}" for kind in ("zeros", "ones", "full", "empty")}
@@ -45,6 +47,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "linear": linear.linear,
     "matmul": linear.matmul,
     "mm": linear.matmul,
+    "bmm": linear.matmul,
     "addmm": linear.addmm,
     "batch_norm": linear.batch_norm,
     "relu": activation.relu,
@@ -91,6 +94,9 @@ def apply(graph: Graph, node: torch.fx.Node, operator: str, name: str, origin: s
             return _constant(call, args, kwargs)
         if operator in IDENTITY:
             return nodes[0]
+        if any(isinstance(n.payload, Refused) for n in nodes) and (operator in MOVEMENT or operator in RULES):
+            # it might convert if its inputs did; a product of two of them never does
+            raise Refusal(PRODUCT if len(nodes) > 1 and operator in PRODUCTS else "")
         if operator in MOVEMENT:
             return move(call, args, kwargs)
         if operator not in RULES:

@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import pad
 
 from fastsnn.convert.graph import Affine, Conv, Linear, Node
-from fastsnn.convert.rules.call import Call, Refusal, affine, column, each, moved, parameter
+from fastsnn.convert.rules.call import PRODUCT, Call, Refusal, affine, column, each, moved, parameter
 from fastsnn.convert.rules.reasons import REASONS
 
 
@@ -69,13 +69,13 @@ def linear(call: Call, x: Node, weight: Any, bias: Any = None) -> Node:
 
 def matmul(call: Call, x: Any, y: Any) -> Node:
     if not isinstance(x, Node) or isinstance(y, Node) or y.ndim != 2:
-        raise Refusal("a product of two values that both depend on the input (as in attention) is not supported")
+        raise Refusal(PRODUCT)
     return linear(call, x, y.T)
 
 
 def addmm(call: Call, bias: Any, x: Any, y: Any, beta: float = 1, alpha: float = 1) -> Node:
     if not isinstance(x, Node) or isinstance(y, Node) or isinstance(bias, Node):
-        raise Refusal("a product of two values that both depend on the input (as in attention) is not supported")
+        raise Refusal(PRODUCT)
     return linear(call, x, y.T * alpha, (bias * beta).expand(y.shape[1]))
 
 

@@ -1,0 +1,87 @@
+"""torchvision's classifiers: those that convert do so exactly, the others are refused with every reason at once."""
+
+import pytest
+import torch
+from torch import nn
+
+import fastsnn
+from fastsnn.errors import ConversionError
+
+models = pytest.importorskip("torchvision.models", reason="torchvision is not installed")
+
+CLASSES = 10
+# images no larger than the architecture needs: time goes into tracing, not into pixels
+SIZES = {"inception_v3": 96, "alexnet": 64, "vgg11": 32, "vgg16": 32, "vgg11_bn": 32, "vgg16_bn": 32}
+CONVERT = [
+    "alexnet", "vgg11", "vgg11_bn", "vgg16", "vgg16_bn", "resnet18", "resnet34", "resnet50", "resnext50_32x4d",
+    "wide_resnet50_2", "squeezenet1_1", "regnet_x_400mf", "densenet121", "googlenet", "inception_v3", "mobilenet_v2",
+    "mnasnet1_0", "shufflenet_v2_x1_0",
+]  # fmt: skip
+SLOW = {"vgg16", "wide_resnet50_2", "resnext50_32x4d"}
+# what stands in the way of each, by module path and reason
+REFUSED = {
+    "efficientnet_b0": [
+        r"features\.0\.2 .*: .*smooth",
+        r"features\.1\.0\.block\.1\.activation .*: .*smooth",
+        r"features\.7\.0\.block\.2\.\S* \(mul in features\.7\.0\.block\.2\): a product",
+    ],
+    "mobilenet_v3_small": [
+        r"features\.0\.2 .*: .*smooth",
+        r"features\.1\.block\.1\.scale_activation .*: a gate",
+        r"classifier\.1 .*: .*smooth",
+    ],
+    "vit_b_16": [r"encoder_layer_0\.ln_1 .*: .*batch norm", r"encoder_layer_11\.mlp\.1 .*: .*smooth"],
+    "convnext_tiny": [r"features\.0\.1\S* .*: .*batch norm", r"features\.7\.2\.block\.4 .*: .*smooth"],
+    "swin_t": [r"features\.1\.0\.norm1 .*: .*batch norm", r"features\.7\.1\.mlp\.1 .*: .*smooth"],
+}
+
+
+def build(name):
+    options = {"init_weights": False, "aux_logits": False} if name in ("googlenet", "inception_v3") else {}
+    model = getattr(models, name)(weights=None, num_classes=CLASSES, **options)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            # what training leaves behind, so that folding has something to get wrong
+            nn.init.uniform_(module.weight, 0.7, 1.3)
+            nn.init.normal_(module.bias, 0, 0.1)
+            nn.init.normal_(module.running_mean, 0, 0.1)
+            nn.init.uniform_(module.running_var, 0.7, 1.3)
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in CONVERT])
+def test_without_clipping_it_is_the_network(name):
+    torch.manual_seed(1)
+    model, size = build(name), SIZES.get(name, 64)
+    x = torch.randn(2, 3, size, size)
+    snn = fastsnn.convert(model, x, precision="float32", timesteps=2, threshold="max")
+    with torch.no_grad():
+        wanted = model(x)
+    assert ((snn.analog(x, clip=False) - wanted).abs().max() / wanted.abs().max()).item() < 1e-4
+    logits = snn(x)
+    assert logits.shape == (2, CLASSES) and logits.isfinite().all()
+    assert all(len(theta) > 1 and (theta > 0).all() for theta in snn.thresholds.values())
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refusal_lists_every_node_before_any_calibration(name):
+    size = 224 if name == "vit_b_16" else 64
+    taken = []
+
+    def batches():
+        while True:
+            taken.append(1)
+            yield torch.randn(2, 3, size, size)
+
+    model = getattr(models, name)(weights=None).eval()
+    with pytest.raises(ConversionError) as caught:
+        fastsnn.convert(model, batches())
+    text = str(caught.value)
+    assert len(taken) <= 1
+    first, *lines = text.splitlines()
+    assert first.startswith(f"{len(lines)} node(s) of ") and len(lines) > 10
+    smooth = [n for n, m in model.named_modules() if isinstance(m, nn.SiLU | nn.Hardswish | nn.GELU | nn.LayerNorm)]
+    missing = [path for path in smooth if not any(f" in {path})" in line for line in lines)]
+    assert not missing, f"{missing} are refused as well\n{text}"
+    for pattern in REFUSED[name]:
+        assert any(__import__("re").search(pattern, line) for line in lines), f"{pattern}\n{text}"
