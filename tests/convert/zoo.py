@@ -225,7 +225,8 @@ def mlp_residual():
         return m.d(x + F.relu(m.c(x)))
 
     return Body(
-        forward, a=nn.Linear(432, 12), n=nn.BatchNorm1d(12), b=nn.Linear(12, 12), c=nn.Linear(12, 12), d=nn.Linear(12, 4)
+        forward, a=nn.Linear(432, 12), n=nn.BatchNorm1d(12), b=nn.Linear(12, 12), c=nn.Linear(12, 12),
+        d=nn.Linear(12, 4),
     )  # fmt: skip
 
 
@@ -430,7 +431,8 @@ def batch_norm_between_concatenation_and_pool():
 def weight_norms():
     normed = torch.nn.utils.parametrizations
     return nn.Sequential(
-        normed.weight_norm(conv(3, 5)), nn.ReLU(), normed.spectral_norm(conv(5, 5)), nn.ReLU(), Lambda(gap), nn.Linear(5, 4)
+        normed.weight_norm(conv(3, 5)), nn.ReLU(), normed.spectral_norm(conv(5, 5)), nn.ReLU(), Lambda(gap),
+        nn.Linear(5, 4),
     )  # fmt: skip
 
 

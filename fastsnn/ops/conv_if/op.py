@@ -116,7 +116,14 @@ def _check(
     return shape
 
 
-@torch.library.custom_op("fastsnn::conv_if", mutates_args=())
+# spelt out, because torch 2.6 cannot read list[...] annotations
+SCHEMA = (
+    "(Tensor[] words, Tensor[] weights, Tensor v, Tensor threshold, Tensor? bias, int T, int[] stride, int[] padding, "
+    "int[] dilation, int[] groups, str reset, str comparator) -> (Tensor, Tensor)"
+)
+
+
+@torch.library.custom_op("fastsnn::conv_if", mutates_args=(), schema=SCHEMA)
 def _conv_if(
     words: list[Tensor],
     weights: list[Tensor],

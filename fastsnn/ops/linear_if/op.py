@@ -63,7 +63,14 @@ def _check(
     return shape
 
 
-@torch.library.custom_op("fastsnn::linear_if", mutates_args=())
+# spelt out, because torch 2.6 cannot read list[...] annotations
+SCHEMA = (
+    "(Tensor[] words, Tensor[] weights, Tensor v, Tensor threshold, Tensor? bias, int T, str reset, str comparator)"
+    " -> (Tensor, Tensor)"
+)
+
+
+@torch.library.custom_op("fastsnn::linear_if", mutates_args=(), schema=SCHEMA)
 def _linear_if(
     words: list[Tensor],
     weights: list[Tensor],

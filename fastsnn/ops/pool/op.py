@@ -113,7 +113,11 @@ def _check_counts(words: Tensor, counts: Tensor) -> None:
         )
 
 
-@torch.library.custom_op("fastsnn::pool_or", mutates_args=())
+# spelt out, because torch 2.6 cannot read list[...] annotations
+GEOMETRY = "int T, int[] kernel, int[] stride, int[] padding, int[] dilation, bool ceil_mode"
+
+
+@torch.library.custom_op("fastsnn::pool_or", mutates_args=(), schema=f"(Tensor words, {GEOMETRY}) -> Tensor")
 def _pool_or(
     words: Tensor, T: int, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int],
     ceil_mode: bool,
@@ -129,7 +133,9 @@ def _(words, T, kernel, stride, padding, dilation, ceil_mode):
     return words.new_empty(shape, dtype=word_dtype(T))
 
 
-@torch.library.custom_op("fastsnn::pool_gate", mutates_args=())
+@torch.library.custom_op(
+    "fastsnn::pool_gate", mutates_args=(), schema=f"(Tensor words, Tensor counts, {GEOMETRY}) -> (Tensor, Tensor)"
+)
 def _pool_gate(
     words: Tensor, counts: Tensor, T: int, kernel: list[int], stride: list[int], padding: list[int],
     dilation: list[int], ceil_mode: bool,
@@ -147,7 +153,7 @@ def _(words, counts, T, kernel, stride, padding, dilation, ceil_mode):
     return words.new_empty(shape, dtype=word_dtype(T)), words.new_empty(words.shape, dtype=torch.int32)
 
 
-@torch.library.custom_op("fastsnn::pool_counts", mutates_args=())
+@torch.library.custom_op("fastsnn::pool_counts", mutates_args=(), schema=f"(Tensor words, {GEOMETRY}) -> Tensor")
 def _pool_counts(
     words: Tensor, T: int, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int],
     ceil_mode: bool,
