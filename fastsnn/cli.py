@@ -98,8 +98,8 @@ def _eval(p: argparse.ArgumentParser) -> None:
     )
     conversion.add_argument(
         "--max-pool",
-        choices=("before", "gate", "average", "or"),
-        default="before",
+        choices=("gate", "before", "average", "or"),
+        default="gate",
         help="what max pooling becomes (default: %(default)s)",
     )
     conversion.add_argument(

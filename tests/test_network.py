@@ -73,9 +73,9 @@ def test_long_runs_go_in_chunks(snn, x):
 def test_logits_are_the_head_on_the_firing_rates(networks, x):
     snn, model = networks["float64"], build()
     last = list(snn.thresholds)[-1]
-    rates = snn.spikes(x)[last].counts() / 10 * snn.thresholds[last]
+    rates = snn.spikes(x)[last].counts().double() / 10 * snn.thresholds[last]
     with torch.no_grad():
-        assert (snn(x) - model[-1].double()(rates.double())).abs().max() < 1e-9
+        assert (snn(x) - model[-1].double()(rates)).abs().max() < 1e-9
 
 
 def test_every_call_starts_afresh(snn, x):

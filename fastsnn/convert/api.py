@@ -27,7 +27,7 @@ def convert(
     *,
     method: str | Method = "opi",
     timesteps: int = 16,
-    max_pool: str = "before",
+    max_pool: str = "gate",
     precision: str = "int32",
     progress: bool = False,
     **options: Any,
@@ -39,7 +39,7 @@ def convert(
                  batches such as a DataLoader; read once. A few hundred are enough.
     method       "opi", or a `fastsnn.methods.Method`
     timesteps    T of the network's calls, and the T that thresholds are chosen for
-    max_pool     "before" (the neuron), "gate", "average" or "or": see `fastsnn.convert.maxpool`
+    max_pool     "gate" (by firing rate), "before" (the neuron), "average" or "or": see `fastsnn.convert.maxpool`
     precision    "int32": fixed point, exact and the same everywhere; "float32"; "float64"
     options      of the method: threshold, per_channel, initial_potential, reset, comparator, seed, see `OPI`
 

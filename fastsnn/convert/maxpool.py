@@ -7,10 +7,13 @@ average   an average pool takes its place; equal to the trained network only if 
 A max pool whose input is not made of spikes alone takes the largest number step by step, whatever the policy.
 """
 
+from dataclasses import replace
+
 from fastsnn.convert import movement
 from fastsnn.convert.graph import Graph, MaxPool, Move, Neuron, Node, Window
 from fastsnn.windows import Pooling, Shape, window_index
 
+POOLED = ".pooled"
 POLICIES = ("before", "gate", "average", "or")
 
 
@@ -18,7 +21,15 @@ def apply_policy(graph: Graph, policy: str) -> Graph:
     """The graph with every max pool in the form that `policy` asks for."""
     if policy not in POLICIES:
         raise ValueError(f"max_pool must be one of {', '.join(POLICIES)}, got {policy!r}")
-    return _Rewriting(graph, policy).run().pruned()
+    return _named(_Rewriting(graph, policy).run().pruned())
+
+
+def _named(graph: Graph) -> Graph:
+    """A neuron behind a pool gets the name of the activation that it replaces, where that is gone."""
+    names = {name: name.removesuffix(POOLED) for name in graph.nodes}
+    names = {name: name if short != name and short in graph.nodes else short for name, short in names.items()}
+    nodes = [replace(n, name=names[n.name], inputs=tuple(names[i] for i in n.inputs)) for n in graph.nodes.values()]
+    return Graph({node.name: node for node in nodes}, [names[name] for name in graph.outputs])
 
 
 class _Rewriting:
@@ -50,8 +61,8 @@ class _Rewriting:
         """The pool moved before the neurons that feed it, through channel-wise data movement; None where it cannot."""
         shape = (*node.shape[:-1], source.shape[-1])
         if isinstance(source.payload, Neuron):
-            pool = self.new.add(f"{node.name}.current", MaxPool(pooling), source.inputs, shape, node.origin)
-            return self.new.add(node.name, source.payload, (pool.name,), shape, node.origin)
+            pool = self.new.add(node.name, MaxPool(pooling), source.inputs, shape, node.origin)
+            return self.new.add(source.name + POOLED, source.payload, (pool.name,), shape, source.origin)
         if not isinstance(source.payload, Move):
             return None
         parts = [self.new.nodes[name] for name in source.inputs]

