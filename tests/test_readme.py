@@ -20,12 +20,16 @@ NUMBER = re.compile(r"-?\d+\.\d+")
 SLACK, POINTS = 0.125, 3.0
 
 
+def allowed(promised: float) -> float:
+    return max(SLACK * abs(promised), 0.1 if promised < 10 else POINTS)
+
+
 def close(printed: str, promised: str) -> bool:
     """The same text, its decimal fractions nearly so."""
     if NUMBER.sub("#", printed).split() != NUMBER.sub("#", promised).split():
         return False
     pairs = zip(NUMBER.findall(printed), NUMBER.findall(promised), strict=True)
-    return all(abs(float(a) - float(b)) <= max(SLACK * abs(float(b)), 0.1 if float(b) < 10 else POINTS) for a, b in pairs)
+    return all(abs(float(a) - float(b)) <= allowed(float(b)) for a, b in pairs)
 
 
 def test_every_python_block_is_followed_by_what_it_prints():
