@@ -12,7 +12,7 @@ from tqdm import tqdm
 from fastsnn.engine import Simulation
 from fastsnn.program import Program
 from fastsnn.program.program import channels_last, logical
-from fastsnn.spikes import SpikeTrain, chunk_lengths
+from fastsnn.spikes import SpikeTrain, chunk_lengths, rejoin
 
 
 class SpikingNetwork(nn.Module):
@@ -49,25 +49,27 @@ class SpikingNetwork(nn.Module):
     @torch.inference_mode()
     def forward(self, x: Tensor, timesteps: int | None = None) -> Any:
         """Mean logits after `timesteps` steps, in the structure that the converted module returns."""
-        _, outputs = deque(self._run(x, timesteps), maxlen=1).pop()
+        *_, outputs = deque(self._run(x, timesteps), maxlen=1).pop()
         return self.rebuild([logical(out) for out in outputs])
 
     @torch.inference_mode()
     def logits_over_time(self, x: Tensor, timesteps: int | None = None) -> Any:
         """Mean logits after every step: [T, B, classes], entry t - 1 being the mean over the first t steps."""
-        parts = [outputs for _, outputs in self._run(x, timesteps, over_time=True)]
+        parts = [outputs for *_, outputs in self._run(x, timesteps, over_time=True)]
         joined = [torch.cat(chunks) for chunks in zip(*parts, strict=True)]
         return self.rebuild([out.movedim(-1, 2) if out.ndim > 3 else out for out in joined])
 
     @torch.inference_mode()
     def spikes(self, x: Tensor, timesteps: int | None = None) -> dict[str, SpikeTrain]:
         """The spike train of every neuron layer, by name; neurons are [B, *S, C], channels last."""
-        T = self._steps(timesteps)
         words: dict[str, list[Tensor]] = {name: [] for name in self.program.neurons}
-        for recorded, _ in self._run(x, T, record=words, chunk=32):
+        lengths = []
+        for T, recorded, _ in self._run(x, timesteps, record=words):
+            lengths.append(T)
             for name, word in recorded.items():
-                words[name].append(word[None])
-        return {name: SpikeTrain(tuple(chunks), T) for name, chunks in words.items()}
+                words[name].append(word)
+        chunks = {name: tuple(w[None] for w in rejoin(parts, lengths)) for name, parts in words.items()}
+        return {name: SpikeTrain(words, sum(lengths)) for name, words in chunks.items()}
 
     def accuracy_over_time(
         self, loader: Iterable, timesteps: int | None = None, progress: bool = True, output: int = 0
@@ -134,12 +136,11 @@ class SpikingNetwork(nn.Module):
         timesteps: int | None,
         record: Iterable[str] = (),
         over_time: bool = False,
-        chunk: int | None = None,
-    ) -> Iterator[tuple[dict[str, Tensor], list[Tensor]]]:
+    ) -> Iterator[tuple[int, dict[str, Tensor], list[Tensor]]]:
         self._check(x)
         simulation = Simulation(self.program, x)
-        for T in chunk_lengths(self._steps(timesteps), chunk or simulation.longest_chunk()):
-            yield simulation.advance(T, record, over_time)
+        for T in chunk_lengths(self._steps(timesteps), simulation.longest_chunk()):
+            yield T, *simulation.advance(T, record, over_time)
 
     def _steps(self, timesteps: int | None) -> int:
         return self.timesteps if timesteps is None else steps(timesteps)

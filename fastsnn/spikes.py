@@ -23,6 +23,21 @@ def chunk_lengths(T: int, longest: int = MAX_STEPS) -> list[int]:
     return [min(longest, T - start) for start in range(0, T, longest)]
 
 
+def rejoin(parts: list[Tensor], lengths: list[int]) -> list[Tensor]:
+    """Words of runs of `lengths` steps as words of chunks of 32; all runs but the last are of one power of two."""
+    runs = MAX_STEPS // lengths[0]
+    if runs == 1 or len(parts) == 1:
+        return parts
+    chunks = []
+    for first in range(0, len(parts), runs):
+        joined = torch.zeros(parts[0].shape, dtype=torch.int64, device=parts[0].device)
+        for i, part in enumerate(parts[first : first + runs]):
+            unsigned = part.to(torch.int64) & (2 ** (8 * part.element_size()) - 1)
+            joined |= unsigned << (i * lengths[0])
+        chunks.append(joined.to(word_dtype(sum(lengths[first : first + runs]))))
+    return chunks
+
+
 @dataclass(frozen=True)
 class SpikeTrain:
     """The spikes of a layer over T time-steps, packed.

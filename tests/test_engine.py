@@ -79,13 +79,20 @@ def test_two_simulations_do_not_meet(snn, x):
     assert (logits - snn(x, 10)[0]).abs().max() < 1e-6
 
 
-def test_memory_bounds_the_pieces_but_not_the_result(snn, x, monkeypatch):
-    wanted = snn(x, 40)
+@pytest.mark.parametrize("longest", [1, 2, 8, 16])
+@pytest.mark.parametrize("T", [20, 33, 40])
+def test_memory_bounds_the_pieces_but_not_the_result(snn, x, monkeypatch, longest, T):
+    logits, spikes = snn(x, T), snn.spikes(x, T)
     assert Simulation(snn.program, x).longest_chunk() == 32
-    monkeypatch.setattr(engine, "CHUNK_BYTES", 1)
-    assert Simulation(snn.program, x).longest_chunk() == 1
-    for got, want in zip(snn(x, 40), wanted, strict=True):
+    for bound in (engine.CHUNK_BYTES >> i for i in range(40)):
+        monkeypatch.setattr(engine, "CHUNK_BYTES", bound)
+        if Simulation(snn.program, x).longest_chunk() == longest:
+            break
+    assert Simulation(snn.program, x).longest_chunk() == longest
+    for got, want in zip(snn(x, T), logits, strict=True):
         assert (got - want).abs().max() < 1e-6
+    for name, train in snn.spikes(x, T).items():
+        assert train.T == T and torch.equal(train.unpack(), spikes[name].unpack())
 
 
 def test_only_what_is_asked_for_is_recorded(snn, x):

@@ -33,7 +33,7 @@ def x():
 @pytest.fixture(scope="module")
 def networks(x):
     model = build()
-    return {p: fastsnn.convert(model, x, timesteps=10, precision=p) for p in PRECISIONS}
+    return {p: fastsnn.convert(model, x, timesteps=10, precision=p, max_pool="before") for p in PRECISIONS}
 
 
 @pytest.fixture(params=PRECISIONS)
@@ -150,6 +150,16 @@ def test_several_outputs_keep_their_structure(x):
     for output, key in ((1, 0), (2, 1)):
         wanted = (over_time["heads"][key].argmax(2) == labels).double().mean(1)
         assert torch.equal(snn.accuracy_over_time([(x, labels)], progress=False, output=output), wanted)
+
+
+def test_outputs_that_are_no_tensors_come_back(x):
+    class Noted(Heads):
+        def forward(self, x):
+            return {**super().forward(x), "scale": 2.5, "none": None}
+
+    snn = fastsnn.convert(Noted(), x, timesteps=3)
+    for out in (snn(x), snn.logits_over_time(x)):
+        assert list(out) == ["map", "heads", "scale", "none"] and out["scale"] == 2.5 and out["none"] is None
 
 
 def test_analog_clips_at_the_thresholds(networks, x):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fastsnn.spikes import MAX_STEPS, SpikeTrain, chunk_lengths, word_dtype
+from fastsnn.spikes import MAX_STEPS, SpikeTrain, chunk_lengths, rejoin, word_dtype
 
 BYTE, SHORT, WORD = torch.uint8, torch.int16, torch.int32
 
@@ -34,6 +34,15 @@ def test_chunks():
     assert chunk_lengths(70) == [32, 32, 6] and chunk_lengths(20, 8) == [8, 8, 4]
     with pytest.raises(ValueError, match="T must be at least 1, got 0"):
         chunk_lengths(0)
+
+
+@pytest.mark.parametrize("each", [1, 2, 4, 8, 16, 32])
+@pytest.mark.parametrize("T", [1, 3, 8, 20, 32, 33, 40, 64, 70])
+def test_shorter_runs_join_to_the_same_words(T, each):
+    spikes = torch.randint(0, 2, (T, 3, 5))
+    parts = [SpikeTrain.pack(part).words[0][0] for part in spikes.split(each)]
+    joined = rejoin(parts, chunk_lengths(T, each))
+    assert all(torch.equal(a, b[0]) for a, b in zip(joined, SpikeTrain.pack(spikes).words, strict=True))
 
 
 def test_hand_example():

@@ -236,7 +236,7 @@ def test_a_neuron_that_a_max_pool_and_a_skip_read_stays_for_the_skip():
 
     model = Body(forward, a=conv(3, 4), b=conv(4, 4), c=conv(8, 4), fc=nn.Linear(4, 4))
     model, x = randomise(model).double().eval(), images(4)
-    snn = fastsnn.convert(model, calibration(), precision="float64", timesteps=T, threshold=RULE)
+    snn = fastsnn.convert(model, calibration(), precision="float64", timesteps=T, threshold=RULE, max_pool="before")
     assert len(snn.thresholds) == 4
     with torch.no_grad():
         assert relative(snn.analog(x, clip=False), model(x)) < 1e-9

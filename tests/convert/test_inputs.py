@@ -1,6 +1,7 @@
 """What people hand to convert, and to what it returns, by accident or not."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -107,6 +108,15 @@ GATE = Body(squeeze_and_excite, a=conv(3, 4), b=conv(4, 4, 1), fc=nn.Linear(4, 4
         pytest.param(nn.Sequential(nn.ReLU(), Lambda(lambda x: x.flip(0))), ["samples"], id="batch_flip"),
         pytest.param(nn.Sequential(nn.ReLU(), Lambda(lambda x: x - x.mean())), ["mean"], id="mean_of_everything"),
         pytest.param(nn.Sequential(nn.ReLU(), Lambda(torch.sort)), ["sort"], id="sort"),
+        pytest.param(nn.Sequential(nn.ReLU(), Lambda(F.dropout)), ["dropout", "random"], id="dropout_left_on"),
+        pytest.param(
+            nn.Sequential(nn.ReLU(), nn.MaxPool2d(2, return_indices=True)), ["only the first result"], id="indices"
+        ),
+        pytest.param(nn.Sequential(nn.ReLU(), Lambda(lambda x: torch.where(x > 1, x, 0.0))), ["where"], id="where"),
+        pytest.param(nn.Sequential(nn.ReLU(), Lambda(lambda x: 1 / (1 + x))), ["reciprocal"], id="reciprocal"),
+        pytest.param(
+            nn.Sequential(nn.ReLU(), nn.Upsample(scale_factor=2, mode="bilinear")), ["bilinear"], id="bilinear"
+        ),
     ],
 )
 def test_a_model_with_no_spiking_form_is_refused_with_its_reasons(model, reasons):
@@ -114,6 +124,25 @@ def test_a_model_with_no_spiking_form_is_refused_with_its_reasons(model, reasons
         convert(model.eval())
     for reason in reasons:
         assert reason in str(caught.value)
+
+
+def test_a_model_that_cannot_be_copied_is_refused_with_a_way_out():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        model = nn.Sequential(torch.nn.utils.weight_norm(conv(3, 4)), nn.ReLU())
+    # the weight is no leaf once the module has run
+    model(photos())
+    with pytest.raises(ConversionError, match="remove_weight_norm"):
+        convert(model)
+    torch.nn.utils.remove_weight_norm(model[0])
+    assert convert(model)(photos()).isfinite().all()
+
+
+def test_a_global_maximum_is_a_max_pool():
+    model = randomise(Body(lambda m, x: m.fc(F.relu(m.a(x)).amax((2, 3))), a=conv(3, 4), fc=nn.Linear(4, 4))).double()
+    snn = convert(model, precision="float64")
+    with torch.no_grad():
+        assert (snn.analog(photos(), clip=False) - model(photos().double())).abs().max() < 1e-9
 
 
 def test_every_reason_is_listed():

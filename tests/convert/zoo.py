@@ -114,6 +114,11 @@ def resnet_option_a_times_zero():
 
 
 @entry
+def resnet_option_a_zeros_like():
+    return _residual(lambda m, x: torch.cat([F.avg_pool2d(x, 2), torch.zeros_like(F.avg_pool2d(x, 2))], 1))
+
+
+@entry
 def resnet_option_b():
     return _residual(lambda m, x: m.d(x), d=nn.Sequential(conv(4, 8, 1, stride=2), nn.BatchNorm2d(8)))
 
@@ -449,6 +454,18 @@ def scale_and_shift_by_position():
     )  # fmt: skip
 
 
+@entry
+def constants_among_the_values():
+    """Constants that are padded around, concatenated with, and moved together with what depends on the input."""
+
+    def forward(m, x):
+        x = F.relu(m.a(F.pad(x, (1, 1, 1, 1), value=0.5)))
+        x = torch.cat([x, x.new_ones(x.size(0), 1, 12, 12) / 3, torch.full_like(x[:, :1], -0.25)], 1).flip(1)
+        return m.fc(gap(F.relu(m.b(x.roll(1, 2)))))
+
+    return Body(forward, a=nn.Conv2d(3, 4, 3), b=conv(6, 4), fc=nn.Linear(4, 4))
+
+
 # ---- average pooling and global means
 
 
@@ -482,6 +499,16 @@ def mean_sum_and_divisor():
 
 
 @entry
+def means_over_channels_and_tokens():
+    def forward(m, x):
+        x = F.relu(m.a(x))
+        x = F.relu(m.b(x - x.mean(1, keepdim=True)))
+        return m.fc(x.flatten(2).transpose(1, 2).mean(1)) + x.sum(1).flatten(1)[:, :4]
+
+    return Body(forward, a=conv(3, 4), b=conv(4, 5), fc=nn.Linear(5, 4))
+
+
+@entry
 def nothing_but_names():
     """Dropout, identities, casts and views."""
 
@@ -512,6 +539,7 @@ SPELLINGS = {
     "clamp_in_place": lambda: Lambda(lambda x: x.clamp_(0, 1.5)),
     "clip": lambda: Lambda(lambda x: torch.clip(x, 0, 1.5)),
     "maximum": lambda: Lambda(lambda x: torch.maximum(x, torch.zeros((), dtype=x.dtype))),
+    "largest_of_two": lambda: Lambda(lambda x: torch.max(x, torch.zeros_like(x))),
     "learned_clip": Clip,
     "scaled_clip": Quantised,
 }
