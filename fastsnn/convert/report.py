@@ -107,7 +107,8 @@ def _remark(layer: Layer, graph: Graph, max_pool: str, inner: set[str], timed: s
     if isinstance(layer, NeuronLayer):
         if not timed.intersection(layer.sources):
             remarks.append("constant current, computed once")
-        if any(isinstance(graph.nodes.get(n) and graph.nodes[n].payload, MaxPool) for n in layer.sources):
+        sources = [graph.nodes[name].payload for name in layer.sources if name in graph.nodes]
+        if any(isinstance(payload, MaxPool) and payload.policy == "dense" for payload in sources):
             remarks.append("max pool before the neuron")
     elif layer.name not in inner:
         remarks.append("once, on the mean over time")

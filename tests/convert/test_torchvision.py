@@ -19,6 +19,7 @@ CONVERT = [
     "wide_resnet50_2", "squeezenet1_1", "regnet_x_400mf", "densenet121", "googlenet", "inception_v3", "mobilenet_v2",
     "mnasnet1_0", "shufflenet_v2_x1_0",
 ]  # fmt: skip
+SLOW = {"wide_resnet50_2", "densenet121", "inception_v3"}
 # what stands in the way of each, by module path and reason
 REFUSED = {
     "efficientnet_b0": [
@@ -61,7 +62,7 @@ def build(name):
     return model.eval()
 
 
-@pytest.mark.parametrize("name", CONVERT)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in CONVERT])
 def test_without_clipping_it_is_the_network(name):
     torch.manual_seed(1)
     model, size = build(name), SIZES.get(name, 64)
