@@ -135,6 +135,14 @@ class Graph:
             users[name].append("output")
         return users
 
+    def driving(self) -> set[str]:
+        """Nodes that some neuron depends on; the others run on the mean over time."""
+        driving: set[str] = set()
+        for node in reversed(self.nodes.values()):
+            if node.name in driving or isinstance(node.payload, Neuron):
+                driving.update((node.name, *node.inputs))
+        return driving
+
     def pruned(self) -> "Graph":
         """Without the nodes that no output needs."""
         needed = set(self.outputs)

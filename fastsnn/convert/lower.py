@@ -10,7 +10,7 @@ which is the equivalence of threshold scaling and weight normalisation (Bu et al
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -31,64 +31,22 @@ from fastsnn.convert.graph import (
     Window,
     reduced,
 )
+from fastsnn.convert.pooled import fold_conv, fold_linear
+from fastsnn.convert.sums import ONE, ZERO, Pending, Stored, Summand, term, times
 from fastsnn.neurons import IF
 from fastsnn.program import (
-    ConvTerm,
     GateLayer,
     HeadLayer,
     InputLayer,
     Layer,
-    LinearTerm,
     MaxPoolLayer,
     NeuronLayer,
     Program,
     RouteLayer,
-    ScaleTerm,
     Term,
     ValueLayer,
-    WindowTerm,
 )
-from fastsnn.windows import Pooling, Shape
-
-ONE, ZERO = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A layer's result and how to read it: real = unit * stored + offset."""
-
-    layer: Layer
-    unit: Tensor = ONE
-    offset: Tensor = ZERO
-
-    @property
-    def plain(self) -> bool:
-        return not self.layer.spiking and torch.equal(self.unit, ONE) and torch.equal(self.offset, ZERO)
-
-
-@dataclass(frozen=True)
-class Summand:
-    """scale * payload(source); a payload of None is the source itself."""
-
-    payload: Conv | Linear | Window | None
-    source: Stored
-    scale: Tensor
-    shape: Shape
-
-    @property
-    def per_channel(self) -> bool:
-        """Whether its scale has to be one number a channel: a convolution cannot carry more."""
-        return isinstance(self.payload, Conv | Window)
-
-
-@dataclass(frozen=True)
-class Pending:
-    """A sum that no layer holds yet, in real units; `folded` names the graph nodes in it."""
-
-    summands: tuple[Summand, ...]
-    bias: Tensor
-    shape: Shape
-    folded: tuple[str, ...]
+from fastsnn.windows import Pooling
 
 
 def lower(graph: Graph, units: Mapping[str, Tensor], neuron: IF) -> Program:
@@ -102,10 +60,12 @@ class _Lowering:
         self.users = graph.users()
         self.values: dict[str, Stored | Pending] = {}
         self.layers: dict[str, Layer] = {}
+        self.driving = graph.driving()
 
     def run(self) -> Program:
         for node in self.graph.nodes.values():
-            self.values[node.name] = self.visit(node)
+            if not self.waits(node):
+                self.values[node.name] = self.visit(node)
         outputs = [self.plain(name).layer.name for name in self.graph.outputs]
         return Program(self.layers.values(), outputs)
 
@@ -130,7 +90,59 @@ class _Lowering:
                 return Stored(self.add(HeadLayer(node.name, node.shape, (node.name,), source, function, dim)))
         raise TypeError(f"no lowering for {type(node.payload).__name__}")
 
+    def waits(self, node: Node) -> bool:
+        """Whether a movement is left to the linear layers behind it, which take it and the pool before it in one."""
+        linear = all(
+            user in self.driving and isinstance(self.graph.nodes[user].payload, Linear)
+            for user in self.users[node.name]
+        )
+        return linear and isinstance(node.payload, Move) and self.pooled(node.inputs) is not None
+
+    def pooled(self, names: tuple[str, ...]) -> tuple[Window, Stored] | None:
+        """The pool that a single value is, if it pools spikes and nothing else is done to them yet."""
+        value = self.values.get(names[0]) if len(names) == 1 else None
+        if not isinstance(value, Pending) or len(value.summands) > 1 or not torch.equal(value.bias, ZERO):
+            return None
+        (only,) = value.summands
+        plain = torch.equal(only.scale, ONE) and only.source.layer.spiking
+        return (only.payload, only.source) if plain and isinstance(only.payload, Window) else None
+
+    def behind_pool(self, node: Node, payload: Conv | Linear | Window) -> Pending | None:
+        """A convolution or linear layer with the pool of spikes before it, where the two are one linear map."""
+        (name,) = node.inputs
+        mover = self.graph.nodes[name]
+        if isinstance(payload, Linear) and name not in self.values and isinstance(mover.payload, Move):
+            found = self.pooled(mover.inputs)
+            if found is None:
+                raise TypeError(f"{name} was left to {node.name}, which cannot take it")
+            window, source = found
+            shape = source.layer.shape
+            folded = fold_linear(payload, mover.payload.index, window, shape[:-1], shape[-1])
+            flat = self.flat(mover.name, source)
+            names = (*mover.inputs, mover.name, node.name)
+            return Pending((Summand(folded, flat, ONE, node.shape),), ZERO, node.shape, names)
+        found = self.pooled(node.inputs) if node.name in self.driving else None
+        if found is None or found[1].unit.ndim > 1 or not isinstance(payload, Conv):
+            return None
+        window, source = found
+        conv = fold_conv(payload, window, source.layer.shape[:-1])
+        if conv is None:
+            return None
+        return Pending((Summand(conv, source, ONE, node.shape),), ZERO, node.shape, (name, node.name))
+
+    def flat(self, name: str, source: Stored) -> Stored:
+        """Spikes as a vector, their units and offsets with them."""
+        shape = source.layer.shape
+        size = (torch.Size(shape).numel(),)
+        if name not in self.layers:
+            self.add(RouteLayer(name, size, (name,), [source.layer], None))
+        unit, offset = (reduced(v.expand(shape).reshape(size), size) for v in (source.unit, source.offset))
+        return Stored(self.layers[name], unit, offset)
+
     def linear(self, node: Node, payload: Conv | Linear | Window) -> Pending:
+        pending = self.behind_pool(node, payload)
+        if pending is not None:
+            return pending
         source = self.stored(node.inputs[0])
         if isinstance(payload, Conv | Window) and source.unit.ndim > 1:
             source = self.plain(node.inputs[0])
@@ -141,11 +153,11 @@ class _Lowering:
         value = self.values[name]
         alone = len(self.users[name]) == 1
         if isinstance(value, Pending) and alone and not (scale.ndim > 1 and any(s.per_channel for s in value.summands)):
-            summands = tuple(replace(s, scale=_times(s.scale, scale, node.shape)) for s in value.summands)
+            summands = tuple(replace(s, scale=times(s.scale, scale, node.shape)) for s in value.summands)
             bias = reduced(value.bias * scale + shift, node.shape)
             return Pending(summands, bias, node.shape, (*value.folded, node.name))
         stored = self.stored(name)
-        unit = _times(stored.unit, scale, node.shape)
+        unit = times(stored.unit, scale, node.shape)
         return Stored(stored.layer, unit, reduced(stored.offset * scale + shift, node.shape))
 
     def sum(self, node: Node, coefficients: tuple[float, ...]) -> Pending:
@@ -235,43 +247,10 @@ class _Lowering:
         terms = []
         for summand in pending.summands:
             scale = summand.scale / unit
-            terms.append(_term(summand, scale))
+            terms.append(term(summand, scale))
             if not torch.equal(summand.source.offset, ZERO):
                 source = summand.source
                 plain = replace(summand, source=Stored(source.layer))
                 offset = source.offset.expand(source.layer.shape)[None].contiguous()
-                bias = bias + _term(plain, scale)(offset)[0]
+                bias = bias + term(plain, scale)(offset)[0]
         return terms, reduced(bias, pending.shape)
-
-
-def _times(a: Tensor, b: Tensor, shape: Shape) -> Tensor:
-    return a * b if max(a.ndim, b.ndim) < 2 else reduced(a * b, shape)
-
-
-def _term(summand: Summand, scale: Tensor) -> Term:
-    source, shape, unit = summand.source.layer, summand.shape, summand.source.unit
-    match summand.payload:
-        case None:
-            return ScaleTerm(source.name, reduced(unit * scale, shape), shape)
-        case Linear(weight):
-            return LinearTerm(source.name, weight * unit * scale.reshape(-1, 1), shape)
-        case Conv():
-            return _conv(summand.payload, source.name, shape, unit, scale)
-        case Window(index, weight, pooling):
-            if pooling is not None:
-                channels = source.shape[-1]
-                ones = (1,) * len(pooling.kernel)
-                kernel = weight.max() * torch.ones(channels, 1, *pooling.kernel, dtype=torch.float64)
-                depthwise = Conv(kernel, pooling.stride, pooling.padding, ones, channels)
-                return _conv(depthwise, source.name, shape, unit, scale)
-            return WindowTerm(source.name, weight[..., None] * (unit * scale), shape, index)
-    raise TypeError(f"no term for {type(summand.payload).__name__}")
-
-
-def _conv(conv: Conv, source: str, shape: Shape, unit: Tensor, scale: Tensor) -> ConvTerm:
-    outputs, per_group = conv.weight.shape[:2]
-    spatial = (1,) * (conv.weight.ndim - 2)
-    unit = unit.expand(per_group * conv.groups).reshape(conv.groups, 1, per_group)
-    unit = unit.expand(-1, outputs // conv.groups, -1).reshape(outputs, per_group, *spatial)
-    weight = conv.weight * unit * scale.expand(outputs).reshape(outputs, 1, *spatial)
-    return ConvTerm(source, weight, shape, conv.stride, conv.padding, conv.dilation, conv.groups)

@@ -1,0 +1,85 @@
+"""What a value is while a graph is lowered: a layer's result, or a sum that no layer holds yet; and its terms."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fastsnn.convert.graph import Conv, Linear, Window, reduced
+from fastsnn.program import ConvTerm, Layer, LinearTerm, ScaleTerm, Term, WindowTerm
+from fastsnn.windows import Shape
+
+ONE, ZERO = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A layer's result and how to read it: real = unit * stored + offset."""
+
+    layer: Layer
+    unit: Tensor = ONE
+    offset: Tensor = ZERO
+
+    @property
+    def plain(self) -> bool:
+        return not self.layer.spiking and torch.equal(self.unit, ONE) and torch.equal(self.offset, ZERO)
+
+
+@dataclass(frozen=True)
+class Summand:
+    """scale * payload(source); a payload of None is the source itself."""
+
+    payload: Conv | Linear | Window | None
+    source: Stored
+    scale: Tensor
+    shape: Shape
+
+    @property
+    def per_channel(self) -> bool:
+        """Whether its scale has to be one number a channel: a convolution cannot carry more."""
+        return isinstance(self.payload, Conv | Window)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A sum that no layer holds yet, in real units; `folded` names the graph nodes in it."""
+
+    summands: tuple[Summand, ...]
+    bias: Tensor
+    shape: Shape
+    folded: tuple[str, ...]
+
+
+def times(a: Tensor, b: Tensor, shape: Shape) -> Tensor:
+    """The product, cut down to where it varies over a value of `shape`."""
+    return a * b if max(a.ndim, b.ndim) < 2 else reduced(a * b, shape)
+
+
+def term(summand: Summand, scale: Tensor) -> Term:
+    """scale * payload(unit * source) as one term; the source's offset is not in it."""
+    source, shape, unit = summand.source.layer, summand.shape, summand.source.unit
+    match summand.payload:
+        case None:
+            return ScaleTerm(source.name, reduced(unit * scale, shape), shape)
+        case Linear(weight):
+            return LinearTerm(source.name, weight * unit * scale.reshape(-1, 1), shape)
+        case Conv():
+            return _conv(summand.payload, source.name, shape, unit, scale)
+        case Window(index, weight, pooling):
+            if pooling is not None:
+                channels = source.shape[-1]
+                ones = (1,) * len(pooling.kernel)
+                kernel = weight.max() * torch.ones(channels, 1, *pooling.kernel, dtype=torch.float64)
+                depthwise = Conv(kernel, pooling.stride, pooling.padding, ones, channels)
+                return _conv(depthwise, source.name, shape, unit, scale)
+            return WindowTerm(source.name, weight[..., None] * (unit * scale), shape, index)
+    raise TypeError(f"no term for {type(summand.payload).__name__}")
+
+
+def _conv(conv: Conv, source: str, shape: Shape, unit: Tensor, scale: Tensor) -> ConvTerm:
+    outputs, per_group = conv.weight.shape[:2]
+    spatial = (1,) * (conv.weight.ndim - 2)
+    unit = unit.expand(per_group * conv.groups).reshape(conv.groups, 1, per_group)
+    unit = unit.expand(-1, outputs // conv.groups, -1).reshape(outputs, per_group, *spatial)
+    weight = conv.weight * unit * scale.expand(outputs).reshape(outputs, 1, *spatial)
+    return ConvTerm(source, weight, shape, conv.stride, conv.padding, conv.dilation, conv.groups)
