@@ -53,7 +53,7 @@ def _processor() -> str:
 
 def _commit() -> tuple[str, bool]:
     def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, cwd=RESULTS.parent, check=False)
+        done = subprocess.run(["git", *words], capture_output=True, text=True, cwd=RESULTS.parents[1], check=False)
         return done.stdout.strip()
 
-    return git("rev-parse", "--short", "HEAD"), bool(git("status", "--porcelain"))
+    return git("rev-parse", "--short", "HEAD"), bool(git("status", "--porcelain", "--", ".", ":!benchmarks/results"))
