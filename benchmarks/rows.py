@@ -42,6 +42,24 @@ def append(row: dict, folder: Path = RESULTS) -> Path:
     return path
 
 
+def latest(path: Path) -> list[dict]:
+    """The newest row of each case in a file, in the order in which the cases first came."""
+    newest: dict[tuple, dict] = {}
+    for line in path.read_text().splitlines():
+        row = json.loads(line)
+        newest[row["case"], row["precision"], row["batch"], row["T"]] = row
+    return list(newest.values())
+
+
+def table(rows: list[dict]) -> str:
+    """The README's table of these rows."""
+    lines = ["| network | T | precision | batch | dense ms | spiking ms | ratio |", "|---|---|---|---|---|---|---|"]
+    for r in rows:
+        figures = f"{r['dense_ms']:.2f} | {r['snn_ms']:.0f} | {r['ratio']:.0f} |"
+        lines.append(f"| {r['case']} | {r['T']} | {r['precision']} | {r['batch']} | {figures}")
+    return "\n".join(lines)
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -1,6 +1,7 @@
 """Whether every code block of the README runs and prints what stands below it, and every command exists."""
 
 import contextlib
+import importlib.util
 import io
 import re
 import subprocess
@@ -67,6 +68,13 @@ def test_command_lines_of_the_readme_parse(capsys):
     # the files it names do not exist: it gets past the parsing, and says which file it misses
     assert main(next(words for words in lines if words[0] == "eval")) == 2
     assert "yourfile.py" in capsys.readouterr().err
+
+
+def test_the_speed_table_is_that_of_the_rows():
+    spec = importlib.util.spec_from_file_location("rows", ROOT / "benchmarks" / "rows.py")
+    rows = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(rows)
+    assert rows.table(rows.latest(rows.RESULTS / "amd-epyc.jsonl")) in README
 
 
 def test_links_of_the_readme_exist():
