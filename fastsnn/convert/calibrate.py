@@ -41,6 +41,10 @@ def batches(data: Any) -> Iterator[Tensor]:
             raise TypeError(
                 f"calibration batches must be tensors or (images, labels) tuples, got {type(images).__name__}"
             )
+        if not images.is_floating_point():
+            raise TypeError(
+                f"calibration images must be floating point, as the network will take them, got {images.dtype}"
+            )
         if images.ndim < 2:
             raise ValueError(f"calibration batches must be [B, ...], got a tensor of shape {list(images.shape)}")
         if len(images):

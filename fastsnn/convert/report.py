@@ -117,7 +117,7 @@ def _remark(layer: Layer, graph: Graph, max_pool: str, inner: set[str], timed: s
     elif isinstance(layer, MaxPoolLayer) and not layer.spiking:
         remarks.append("largest number of each step")
     elif isinstance(layer, ValueLayer):
-        remarks.append("numbers at every step: several layers read it, or no neuron follows")
+        remarks.append("numbers at every step")
     if max_pool == "average" and any("max_pool" in graph.nodes[n].origin for n in layer.folded if n in graph.nodes):
         remarks.append("max pool replaced by average pool: equal only if trained so")
     return "; ".join(remarks)

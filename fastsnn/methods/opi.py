@@ -41,6 +41,8 @@ class OPI:
         self.per_channel = per_channel
         self.start = initial.check(0.5 if initial_potential is None else initial_potential)
         self.neuron = IF(reset, comparator)
+        if not isinstance(seed, int):
+            raise ValueError(f"seed must be an integer, got {seed!r}")
         self.seed = seed
         self.layers = 0
 

@@ -212,8 +212,21 @@ def test_one_image_is_enough():
         ([torch.zeros(())], ValueError, r"\[B, ...\]"),
         ([torch.zeros(2, 3, 12, 12), torch.zeros(2, 3, 8, 8)], ValueError, r"3, 8, 8"),
         ([torch.zeros(2, 4, 12, 12)], ConversionError, "2, 4, 12, 12"),
+        (torch.zeros(2, 3, 12, 12, dtype=torch.uint8), TypeError, "floating point.*uint8"),
     ],
-    ids=["empty", "no_rows", "none", "number", "strings", "dicts", "empty_tuple", "scalar", "two_sizes", "channels"],
+    ids=[
+        "empty",
+        "no_rows",
+        "none",
+        "number",
+        "strings",
+        "dicts",
+        "empty_tuple",
+        "scalar",
+        "two_sizes",
+        "channels",
+        "uint8",
+    ],
 )
 def test_calibration_that_is_none(data, error, match):
     model = small()
@@ -291,6 +304,7 @@ def test_small_images_keep_their_precision():
         ({"comparator": "=>"}, ValueError, "comparator must be"),
         ({"timesteps": 0}, ValueError, "at least 1, got 0"),
         ({"timesteps": 2.0}, ValueError, "integer .*got 2.0"),
+        ({"seed": "a"}, ValueError, "seed must be an integer, got 'a'"),
         ({"leak": 0.5}, TypeError, "leak"),
     ],
     ids=lambda value: "-".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else None,
