@@ -92,11 +92,10 @@ class _Lowering:
 
     def waits(self, node: Node) -> bool:
         """Whether a movement is left to the linear layers behind it, which take it and the pool before it in one."""
-        linear = all(
-            user in self.driving and isinstance(self.graph.nodes[user].payload, Linear)
-            for user in self.users[node.name]
-        )
-        return linear and isinstance(node.payload, Move) and self.pooled(node.inputs) is not None
+        if not isinstance(node.payload, Move) or self.pooled(node.inputs) is None:
+            return False
+        linear = (n in self.driving and isinstance(self.graph.nodes[n].payload, Linear) for n in self.users[node.name])
+        return len(self.users[node.inputs[0]]) == 1 and all(linear)
 
     def pooled(self, names: tuple[str, ...]) -> tuple[Window, Stored] | None:
         """The pool that a single value is, if it pools spikes and nothing else is done to them yet."""

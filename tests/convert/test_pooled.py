@@ -53,6 +53,26 @@ def test_a_folded_linear_layer_is_pool_then_movement_then_linear():
     assert (x.flatten(1) @ folded.weight.T - moved @ weight.T).abs().max() < 1e-12
 
 
+def test_a_pool_that_others_read_too_converts():
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc, self.out = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(64, 6), nn.Linear(6 + 4, 3)
+
+        def forward(self, x):
+            pooled = F.avg_pool2d(torch.relu(torch.relu(self.conv(x))), 2)
+            flat = pooled.flatten(1)
+            other = torch.relu(F.max_pool2d(pooled - 0.1, 4)).flatten(1)
+            return self.out(torch.cat([torch.relu(self.fc(flat)), other], 1))
+
+    net = randomise(Both()).double().eval()
+    x = torch.randn(5, 3, 8, 8, dtype=torch.float64)
+    snn = fastsnn.convert(net, x, precision="float64", threshold="max")
+    assert (snn.analog(x, clip=False) - net(x)).abs().max() < 1e-12
+    # the second of two ReLUs in a row is no neuron of its own
+    assert len(snn.thresholds) == 3
+
+
 def test_a_network_with_average_pools_keeps_nothing_but_words():
     def block(i, o):
         return nn.Conv2d(i, o, 3, padding=1), nn.BatchNorm2d(o), nn.ReLU()

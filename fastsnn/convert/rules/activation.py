@@ -10,7 +10,8 @@ from fastsnn.convert.rules.call import Call, Refusal, per_sample
 
 
 def relu(call: Call, x: Node) -> Node:
-    return call.add(Neuron(), x)
+    # a ReLU of a ReLU is that ReLU: a second neuron would only add its error
+    return x if isinstance(x.payload, Neuron) else call.add(Neuron(), x)
 
 
 def clamp(call: Call, x: Node, low: Any = None, high: Any = None) -> Node:
@@ -23,7 +24,7 @@ def clamp(call: Call, x: Node, low: Any = None, high: Any = None) -> Node:
 
 def _bounded(call: Call, x: Node, high: Any) -> Node:
     if high is None:
-        return call.add(Neuron(), x)
+        return relu(call, x)
     if isinstance(high, Node):
         raise Refusal("its upper bound depends on the input")
     bound = per_sample(call, high, call.logical)
@@ -59,13 +60,13 @@ def minimum(call: Call, x: Any, y: Any = None, *rest: Any) -> Node:
 def threshold(call: Call, x: Node, threshold: float, value: float) -> Node:
     if threshold != 0 or value != 0:
         raise Refusal(f"threshold({threshold}, {value}) is not a ReLU; only threshold(0, 0) is")
-    return call.add(Neuron(), x)
+    return relu(call, x)
 
 
 def leaky_relu(call: Call, x: Node, slope: float = 0.01) -> Node:
     if slope != 0:
         raise Refusal(f"leaky ReLU with slope {slope} has negative outputs, which one spike cannot carry")
-    return call.add(Neuron(), x)
+    return relu(call, x)
 
 
 def _require_constant(x: Any, y: Any) -> None:
