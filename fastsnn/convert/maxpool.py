@@ -13,7 +13,6 @@ from fastsnn.convert import movement
 from fastsnn.convert.graph import Graph, MaxPool, Move, Neuron, Node, Window
 from fastsnn.windows import Pooling, Shape, window_index
 
-POOLED = ".pooled"
 POLICIES = ("before", "gate", "average", "or")
 
 
@@ -21,15 +20,7 @@ def apply_policy(graph: Graph, policy: str) -> Graph:
     """The graph with every max pool in the form that `policy` asks for."""
     if policy not in POLICIES:
         raise ValueError(f"max_pool must be one of {', '.join(POLICIES)}, got {policy!r}")
-    return _named(_Rewriting(graph, policy).run().pruned())
-
-
-def _named(graph: Graph) -> Graph:
-    """A neuron behind a pool gets the name of the activation that it replaces, where that is gone."""
-    names = {name: name.removesuffix(POOLED) for name in graph.nodes}
-    names = {name: name if short != name and short in graph.nodes else short for name, short in names.items()}
-    nodes = [replace(n, name=names[n.name], inputs=tuple(names[i] for i in n.inputs)) for n in graph.nodes.values()]
-    return Graph({node.name: node for node in nodes}, [names[name] for name in graph.outputs])
+    return _Rewriting(graph, policy).run()
 
 
 class _Rewriting:
@@ -37,6 +28,8 @@ class _Rewriting:
         self.old, self.policy = graph, policy
         self.new = Graph()
         self.renamed: dict[str, Node] = {}
+        # a neuron behind a pool -> the activation that it stands for
+        self.activation: dict[str, str] = {}
 
     def run(self) -> Graph:
         for node in self.old.nodes.values():
@@ -46,7 +39,16 @@ class _Rewriting:
             else:
                 self.renamed[node.name] = self.new.add(node.name, node.payload, inputs, node.shape, node.origin)
         self.new.outputs = [self.renamed[name].name for name in self.old.outputs]
-        return self.new
+        return self.named(self.new.pruned())
+
+    def named(self, graph: Graph) -> Graph:
+        """Neurons behind pools get the name of the activation that they stand for, where it is free."""
+        names = {name: name for name in graph.nodes}
+        for name, wanted in self.activation.items():
+            if name in names and wanted not in names.values():
+                names[name] = wanted
+        nodes = [replace(n, name=names[n.name], inputs=tuple(names[i] for i in n.inputs)) for n in graph.nodes.values()]
+        return Graph({node.name: node for node in nodes}, [names[name] for name in graph.outputs])
 
     def pool(self, node: Node, pooling: Pooling, source: Node) -> Node:
         if self.policy == "average":
@@ -62,7 +64,9 @@ class _Rewriting:
         shape = (*node.shape[:-1], source.shape[-1])
         if isinstance(source.payload, Neuron):
             pool = self.new.add(node.name, MaxPool(pooling), source.inputs, shape, node.origin)
-            return self.new.add(source.name + POOLED, source.payload, (pool.name,), shape, source.origin)
+            neuron = self.new.add(f"{source.name}.pooled", source.payload, (pool.name,), shape, source.origin)
+            self.activation[neuron.name] = self.activation.get(source.name, source.name)
+            return neuron
         if not isinstance(source.payload, Move):
             return None
         parts = [self.new.nodes[name] for name in source.inputs]

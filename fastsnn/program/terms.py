@@ -2,11 +2,10 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv1d, conv2d, conv3d
 
+from fastsnn.ops.conv_if.reference import CONVOLUTIONS
 from fastsnn.windows import Shape
 
-CONVOLUTIONS = {1: conv1d, 2: conv2d, 3: conv3d}
 LOW_BITS = 15
 
 

@@ -27,7 +27,7 @@ def _bounded(call: Call, x: Node, high: Any) -> Node:
         return relu(call, x)
     if isinstance(high, Node):
         raise Refusal("its upper bound depends on the input")
-    bound = per_sample(call, high, call.logical)
+    bound = per_sample(high, call.logical)
     if bound.ndim > 1 or not bool((bound > 0).all()):
         raise Refusal(f"an upper bound must be positive, one or one a channel, got {_short(high)}")
     if isinstance(x.payload, Neuron):

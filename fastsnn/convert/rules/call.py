@@ -57,7 +57,7 @@ def parameter(value: Any, what: str) -> Tensor:
     return value
 
 
-def per_sample(call: Call, value: Any, logical: tuple[int, ...]) -> Tensor:
+def per_sample(value: Any, logical: tuple[int, ...]) -> Tensor:
     """A constant that broadcasts with [B, *logical], channels last, cut down to where it varies."""
     value = torch.as_tensor(value, dtype=torch.float64)
     full = value.expand(movement.BATCH, *logical)
@@ -66,11 +66,11 @@ def per_sample(call: Call, value: Any, logical: tuple[int, ...]) -> Tensor:
     return reduced(full[0].movedim(0, -1) if len(logical) > 1 else full[0], channels_last(logical))
 
 
-def affine(call: Call, x: Node, scale: Any = 1.0, shift: Any = 0.0, suffix: str = "") -> Node:
+def affine(call: Call, x: Node, scale: Any = 1.0, shift: Any = 0.0) -> Node:
     logical = call.logical
     x = spread(call, x, logical)
-    scale, shift = per_sample(call, scale, logical), per_sample(call, shift, logical)
-    return call.add(Affine(scale, shift), x, shape=channels_last(logical), suffix=suffix)
+    scale, shift = per_sample(scale, logical), per_sample(shift, logical)
+    return call.add(Affine(scale, shift), x, shape=channels_last(logical))
 
 
 def spread(call: Call, x: Node, logical: tuple[int, ...]) -> Node:

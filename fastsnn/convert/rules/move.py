@@ -34,7 +34,7 @@ def move(call: Call, args: tuple, kwargs: dict) -> Any:
         same = len(nodes) == 1 and shape == nodes[0].shape and movement.is_identity(index, shape)
         result = nodes[0] if same else call.add(Move(index), *nodes, shape=shape)
         if bool(shift.any()):
-            constant = Affine(torch.ones((), dtype=torch.float64), per_sample(call, shift, tuple(shift.shape[1:])))
+            constant = Affine(torch.ones((), dtype=torch.float64), per_sample(shift, tuple(shift.shape[1:])))
             result = call.add(constant, result, shape=shape, suffix=".constant")
         results.append(result)
     return results if several else results[0]

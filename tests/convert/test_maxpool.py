@@ -1,0 +1,26 @@
+"""What neurons are called when a max pool moves before them: as their activation, whatever users call their modules."""
+
+import torch
+from torch import nn
+
+import fastsnn
+
+
+class Named(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        # a name that fastsnn gives as well, to a neuron that stands beside its activation
+        self.stem = nn.ModuleDict({"pooled": nn.ReLU()})
+        self.relu, self.pool = nn.ReLU(), nn.MaxPool2d(2)
+
+    def forward(self, x):
+        x = self.stem["pooled"](self.first(x))
+        return self.pool(self.pool(self.relu(self.second(x)))).mean((2, 3))
+
+
+def test_names_of_activations_are_kept():
+    x = torch.randn(4, 3, 8, 8)
+    for policy in ("before", "gate", "or", "average"):
+        snn = fastsnn.convert(Named(), x, max_pool=policy, timesteps=4)
+        assert list(snn.thresholds) == ["stem.pooled", "relu"], policy
