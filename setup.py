@@ -7,11 +7,14 @@ Environment:
 """
 
 import os
+import platform
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
 from setuptools import setup
+from setuptools.errors import CompileError, LinkError
 
 ROOT = Path(__file__).resolve().parent
 
@@ -22,6 +25,17 @@ def flags() -> list[str]:
         return ["/O2", "/W4", "/fp:precise"] + (["/WX"] if os.environ.get("FASTSNN_WERROR") == "1" else [])
     flags = ["-O3", "-ffp-contract=off", "-Wall", "-Wextra"]
     return flags + (["-Werror"] if os.environ.get("FASTSNN_WERROR") == "1" else [])
+
+
+# what the file of an instruction set is compiled with; the texts in it are the same for all
+INSTRUCTION_SETS = {
+    "avx2.cpp": ["-mavx2", "-mbmi", "-mbmi2", "-mpopcnt"],
+    "avx512.cpp": [
+        *["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"],
+        *["-mavx2", "-mbmi", "-mbmi2", "-mpopcnt"],
+    ],
+}
+X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 
 def relative(pattern: str) -> list[str]:
@@ -43,8 +57,33 @@ def native_module() -> dict:
 
     class Build(build_ext):
         def build_extensions(self) -> None:
+            if self._takes("-fopenmp"):
+                for extension in self.extensions:
+                    extension.extra_compile_args.append("-fopenmp")
+                    extension.extra_link_args.append("-fopenmp")
+            else:
+                print("fastsnn: the compiler has no -fopenmp; the kernels will run on one thread")
+            compile_one = self.compiler._compile
+
+            def compile_with_flags(obj, src, ext, cc_args, extra_postargs, pp_opts):
+                more = INSTRUCTION_SETS.get(Path(src).name, []) if X86 else []
+                compile_one(obj, src, ext, cc_args, [*extra_postargs, *more], pp_opts)
+
+            self.compiler._compile = compile_with_flags
             super().build_extensions()
             print(f"fastsnn: built fastsnn._cpu from {len(self.extensions[0].sources)} files in csrc")
+
+        def _takes(self, flag: str) -> bool:
+            """Whether the compiler can build a small program with a flag."""
+            with tempfile.TemporaryDirectory() as folder:
+                source = Path(folder) / "try.cpp"
+                source.write_text("int main() { return 0; }\n")
+                try:
+                    objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=[flag])
+                    self.compiler.link_executable(objects, str(Path(folder) / "try"), extra_postargs=[flag])
+                except (CompileError, LinkError):
+                    return False
+            return True
 
     extension = Pybind11Extension(
         "fastsnn._cpu",

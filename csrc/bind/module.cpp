@@ -1,33 +1,39 @@
 // The Python module fastsnn._cpu: addresses in, kernel called. Nothing is checked here: fastsnn/ops/<family>/op.py is
 // the one door, and it has checked dtype, shape, device and contiguity.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
+#include <array>
 #include <cstdint>
 #include <string>
+#include <vector>
 
-#include "pack/pack.h"
+#include "bind/kernels.h"
+#include "common/threads.h"
+#include "layer/plan.h"
+
+namespace py = pybind11;
 
 namespace {
 
+using fastsnn::kernels;
+using i64 = std::int64_t;
+
 // Tensors cross as integers, so that no torch header is compiled and the module is not tied to a torch version.
 using address = std::uintptr_t;
+using Sizes = std::array<i64, 3>;
+using Strides = std::array<i64, 6>;
+
+// Neurons, positions and bytes of work below which another thread is not worth waking.
+constexpr i64 NEURON_GRAIN = 4096, ROW_GRAIN = 1;
 
 template <typename Value>
 Value* at(address a) {
     return reinterpret_cast<Value*>(a);
 }
 
-// Calls `kernel` with a value of the word type that has `word_bytes` bytes.
-template <typename Kernel>
-void with_word(int word_bytes, Kernel kernel) {
-    pybind11::gil_scoped_release nogil;
-    if (word_bytes == 1) {
-        kernel(std::uint8_t{});
-    } else if (word_bytes == 2) {
-        kernel(std::uint16_t{});
-    } else {
-        kernel(std::uint32_t{});
-    }
+void copy(const Sizes& from, i64* to) {
+    std::copy_n(from.begin(), 3, to);
 }
 
 std::string compiler() {
@@ -35,11 +41,139 @@ std::string compiler() {
     return "clang " + std::to_string(__clang_major__) + "." + std::to_string(__clang_minor__);
 #elif defined(__GNUC__)
     return "gcc " + std::to_string(__GNUC__) + "." + std::to_string(__GNUC_MINOR__);
-#elif defined(_MSC_VER)
-    return "msvc " + std::to_string(_MSC_VER);
 #else
     return "unknown compiler";
 #endif
+}
+
+bool openmp() {
+#ifdef _OPENMP
+    return true;
+#else
+    return false;
+#endif
+}
+
+fastsnn::TermSpec term(const Sizes& in, i64 channels, i64 groups, const Sizes& kernel, const Sizes& stride,
+                       const Sizes& padding, const Sizes& dilation, address weight) {
+    fastsnn::TermSpec t{};
+    copy(in, t.in);
+    t.channels = channels;
+    t.groups = groups;
+    copy(kernel, t.kernel);
+    copy(stride, t.stride);
+    copy(padding, t.padding);
+    copy(dilation, t.dilation);
+    t.weight = at<const void>(weight);
+    return t;
+}
+
+void run(const fastsnn::Plan& plan, const std::vector<address>& words, const std::vector<int>& word_bytes, i64 batch,
+         i64 T, const fastsnn::Spread& v, const fastsnn::Spread& threshold, const fastsnn::Spread& bias, address out,
+         int out_bytes, address v_out, int threads) {
+    fastsnn::Call call{};
+    for (std::size_t i = 0; i < words.size(); ++i) {
+        call.words[i] = at<const void>(words[i]);
+        call.word_bytes[i] = word_bytes[i];
+    }
+    call.batch = batch;
+    call.T = T;
+    call.v = v;
+    call.threshold = threshold;
+    call.bias = bias;
+    call.out = at<void>(out);
+    call.out_bytes = out_bytes;
+    call.v_out = at<void>(v_out);
+    py::gil_scoped_release nogil;
+    plan.run(call, threads);
+}
+
+void neurons(fastsnn::Number number, address current, i64 current_step, i64 N, i64 T, address v, i64 v_period,
+             address threshold, i64 threshold_period, address bias, i64 bias_period, i64 bias_step, bool hard,
+             bool strict, address out, int out_bytes, address v_out, int threads) {
+    fastsnn::NeuronCall call{};
+    call.current = at<const void>(current);
+    call.current_step = current_step;
+    call.v = {at<const void>(v), v_period};
+    call.threshold = {at<const void>(threshold), threshold_period};
+    call.bias = {at<const void>(bias), bias_period};
+    call.bias_step = bias_step;
+    call.T = T;
+    call.out = at<void>(out);
+    call.out_bytes = out_bytes;
+    call.v_out = at<void>(v_out);
+    call.hard = hard;
+    call.strict = strict;
+    py::gil_scoped_release nogil;
+    fastsnn::parallel_ranges(N, NEURON_GRAIN, threads,
+                             [&](i64 begin, i64 end) { kernels().neurons(call, number, begin, end); });
+}
+
+void pool(fastsnn::PoolKind kind, address words, int word_bytes, i64 batch, const Sizes& in, const Sizes& out,
+          i64 channels, const Sizes& kernel, const Sizes& stride, const Sizes& padding, const Sizes& dilation, i64 T,
+          address so_far, address result, int result_bytes, int threads) {
+    fastsnn::PoolCall call{};
+    call.words = at<const void>(words);
+    call.word_bytes = word_bytes;
+    copy(in, call.in);
+    copy(out, call.out);
+    call.channels = channels;
+    copy(kernel, call.kernel);
+    copy(stride, call.stride);
+    copy(padding, call.padding);
+    copy(dilation, call.dilation);
+    call.T = T;
+    call.so_far = at<const std::int32_t>(so_far);
+    call.result = at<void>(result);
+    call.result_bytes = result_bytes;
+    py::gil_scoped_release nogil;
+    fastsnn::parallel_ranges(batch * out[0] * out[1], ROW_GRAIN, threads,
+                             [&](i64 begin, i64 end) { kernels().pool(call, kind, begin, end); });
+}
+
+void readout(address words, int word_bytes, address weight, address bias, bool wide, address counts, address counts_out,
+             address logits, i64 batch, i64 inputs, i64 outputs, i64 T, i64 steps_before, bool over_time, int threads) {
+    const fastsnn::ReadoutCall call{at<const void>(words),
+                                    word_bytes,
+                                    at<const void>(weight),
+                                    at<const void>(bias),
+                                    at<const std::int32_t>(counts),
+                                    at<std::int32_t>(counts_out),
+                                    at<void>(logits),
+                                    batch,
+                                    inputs,
+                                    outputs,
+                                    T,
+                                    steps_before,
+                                    over_time};
+    py::gil_scoped_release nogil;
+    fastsnn::parallel_ranges(batch, 1, threads, [&](i64 begin, i64 end) { kernels().readout(call, wide, begin, end); });
+}
+
+void fixed(address x, address weight, i64 batch, const Sizes& in, i64 channels, const Sizes& out, i64 outputs,
+           i64 groups, i64 lanes, const Sizes& kernel, const Sizes& stride, const Sizes& padding, const Sizes& dilation,
+           int shift, address bias, i64 bias_position, i64 bias_channel, address result, int threads) {
+    fastsnn::FixedCall call{};
+    call.x = at<const std::int32_t>(x);
+    call.weight = at<const std::int32_t>(weight);
+    copy(in, call.in);
+    call.channels = channels;
+    copy(out, call.out);
+    call.outputs = outputs;
+    call.groups = groups;
+    call.lanes = lanes;
+    copy(kernel, call.kernel);
+    copy(stride, call.stride);
+    copy(padding, call.padding);
+    copy(dilation, call.dilation);
+    call.shift = shift;
+    call.bias = at<const std::int32_t>(bias);
+    call.bias_position = bias_position;
+    call.bias_channel = bias_channel;
+    call.result = at<std::int32_t>(result);
+    py::gil_scoped_release nogil;
+    fastsnn::parallel_ranges(batch * out[0] * out[1], ROW_GRAIN, threads,
+                             [&](i64 begin, i64 end) { kernels().fixed(call, begin, end); });
 }
 
 }  // namespace
@@ -47,20 +181,55 @@ std::string compiler() {
 PYBIND11_MODULE(_cpu, m) {
     m.doc() = "CPU kernels of fastsnn. Unchecked: call fastsnn's ops instead.";
     m.def("compiler", &compiler);
+    m.def("openmp", &openmp);
+    m.def("instruction_sets", &fastsnn::instruction_sets);
+    m.def("select_instruction_set", &fastsnn::select_instruction_set);
+    m.def("instruction_set", [] { return std::string(kernels().name); });
 
-    m.def("pack", [](address spikes, address words, std::int64_t T, std::int64_t N, int word_bytes) {
-        with_word(word_bytes, [=](auto word) {
-            fastsnn::pack_cpu(at<const std::uint8_t>(spikes), at<decltype(word)>(words), T, N);
-        });
+    py::enum_<fastsnn::Number>(m, "Number")
+        .value("i16", fastsnn::Number::i16)
+        .value("i32", fastsnn::Number::i32)
+        .value("wide", fastsnn::Number::wide)
+        .value("f32", fastsnn::Number::f32)
+        .value("f64", fastsnn::Number::f64);
+    py::enum_<fastsnn::PoolKind>(m, "PoolKind")
+        .value("any", fastsnn::PoolKind::any)
+        .value("gate", fastsnn::PoolKind::gate)
+        .value("counts", fastsnn::PoolKind::counts);
+
+    py::class_<fastsnn::Spread>(m, "Spread").def(py::init([](address data, const Strides& s) {
+        return fastsnn::Spread{at<const void>(data), s[0], s[1], s[2], s[3], s[4], s[5]};
+    }));
+    py::class_<fastsnn::TermSpec>(m, "Term").def(py::init(&term));
+    py::class_<fastsnn::Plan>(m, "Plan")
+        .def(py::init([](fastsnn::Number number, const std::vector<fastsnn::TermSpec>& terms, const Sizes& out,
+                         i64 outputs, bool hard, bool strict, double bias_reach, double least_threshold, int vectors) {
+            py::gil_scoped_release nogil;
+            return new fastsnn::Plan(kernels(), number, terms, out.data(), outputs, hard, strict, bias_reach,
+                                     least_threshold, vectors);
+        }))
+        .def("run", &run)
+        .def_property_readonly("vectors", [](const fastsnn::Plan& p) { return p.layer().vectors; })
+        .def_property_readonly("positions", [](const fastsnn::Plan& p) { return p.layer().positions; })
+        .def_property_readonly("weight_bytes", [](const fastsnn::Plan& p) { return p.layer().weight_bytes; })
+        .def_property_readonly("number", [](const fastsnn::Plan& p) { return p.number(); })
+        .def_property_readonly("instruction_set", [](const fastsnn::Plan& p) { return std::string(p.kernels().name); });
+
+    m.def("neurons", &neurons);
+    m.def("pool", &pool);
+    m.def("readout", &readout);
+    m.def("fixed", &fixed);
+
+    m.def("pack", [](address spikes, address words, i64 T, i64 N, int word_bytes) {
+        py::gil_scoped_release nogil;
+        kernels().pack(at<const std::uint8_t>(spikes), at<void>(words), word_bytes, T, N);
     });
-    m.def("unpack", [](address words, address spikes, std::int64_t T, std::int64_t N, int word_bytes) {
-        with_word(word_bytes, [=](auto word) {
-            fastsnn::unpack_cpu(at<const decltype(word)>(words), at<std::uint8_t>(spikes), T, N);
-        });
+    m.def("unpack", [](address words, address spikes, i64 T, i64 N, int word_bytes) {
+        py::gil_scoped_release nogil;
+        kernels().unpack(at<const void>(words), word_bytes, at<std::uint8_t>(spikes), T, N);
     });
-    m.def("counts", [](address words, address counts, std::int64_t N, int word_bytes) {
-        with_word(word_bytes, [=](auto word) {
-            fastsnn::counts_cpu(at<const decltype(word)>(words), at<std::int32_t>(counts), N);
-        });
+    m.def("counts", [](address words, address counts, i64 N, int word_bytes) {
+        py::gil_scoped_release nogil;
+        kernels().counts(at<const void>(words), word_bytes, at<std::int32_t>(counts), N);
     });
 }

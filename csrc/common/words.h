@@ -6,7 +6,9 @@
 
 #include <cstdint>
 
+// Unnamed, so that each instruction set has its own copy (see common/isa.h).
 namespace fastsnn {
+namespace {
 
 template <typename Word>
 inline Word spike_bit(bool spike, std::int64_t t) {
@@ -27,4 +29,5 @@ inline std::int32_t spike_count(std::uint32_t word) {
     return static_cast<std::int32_t>((word * 0x01010101u) >> 24);
 }
 
+}  // namespace
 }  // namespace fastsnn

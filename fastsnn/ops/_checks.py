@@ -6,7 +6,7 @@ from torch import Tensor
 from fastsnn.neurons import COMPARATORS, RESETS
 from fastsnn.spikes import MAX_STEPS, WORD_DTYPES
 
-VALUE_DTYPES = (torch.float32, torch.float64, torch.int32)
+VALUE_DTYPES = (torch.float32, torch.float64, torch.int32, torch.int16)
 
 
 def steps(op: str, T: int) -> None:
@@ -24,7 +24,7 @@ def words(op: str, words: Tensor, T: int) -> None:
 
 def values(op: str, dtype: torch.dtype) -> None:
     if dtype not in VALUE_DTYPES:
-        raise TypeError(f"{op}: values must be float32, float64 or int32 (fixed point), got {dtype}")
+        raise TypeError(f"{op}: values must be float32, float64, int32 or int16 (fixed point), got {dtype}")
 
 
 def same(op: str, name: str, tensor: Tensor, dtype: torch.dtype, device: torch.device) -> None:

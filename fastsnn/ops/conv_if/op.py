@@ -5,12 +5,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from fastsnn import _native
 from fastsnn._registry import Backend, choose
 from fastsnn.ops import _checks
 from fastsnn.ops._step import as_values
 from fastsnn.spikes import word_dtype
 
-BACKENDS = (Backend("reference", "fastsnn.ops.conv_if.reference:conv_if", lambda x: None),)
+BACKENDS = (
+    Backend("native", "fastsnn.ops.conv_if.native:conv_if", _native.refuse, _native.reason),
+    Backend("reference", "fastsnn.ops.conv_if.reference:conv_if", lambda x: None),
+)
 
 
 def conv_if(
@@ -33,7 +37,7 @@ def conv_if(
         I[t] = sum over i of conv(words[i] at t, weights[i]) + bias[t];   then as `if_steps`
 
     words       list of [B, *S_i, C_i] (channels last, 1 to 3 spatial dimensions), T in 1..32 bits used
-    weights     list of [O, C_i / groups_i, *kernel_i] float32, float64 or int32 (fixed point); a residual connection
+    weights     list of [O, C_i / groups_i, *kernel_i] float32, float64, int32 or int16 (fixed point); a residual connection
                 is one more input with a 1x1 kernel, depthwise where it is the identity
     stride, padding, dilation
                 one number for each input and spatial dimension, input after input; default 1, 0, 1

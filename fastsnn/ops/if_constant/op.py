@@ -3,12 +3,16 @@
 import torch
 from torch import Tensor
 
+from fastsnn import _native
 from fastsnn._registry import Backend, choose
 from fastsnn.ops import _checks
 from fastsnn.ops._step import as_values
 from fastsnn.spikes import word_dtype
 
-BACKENDS = (Backend("reference", "fastsnn.ops.if_constant.reference:if_constant", lambda x: None),)
+BACKENDS = (
+    Backend("native", "fastsnn.ops.if_constant.native:if_constant", _native.refuse, _native.reason),
+    Backend("reference", "fastsnn.ops.if_constant.reference:if_constant", lambda x: None),
+)
 
 
 def if_constant(
@@ -23,7 +27,7 @@ def if_constant(
 ) -> tuple[Tensor, Tensor]:
     """Integrate-and-fire over T steps of one constant current: the first layer of a network fed with an image.
 
-    current     [*N] float32, float64 or int32 (fixed point), the same at every step
+    current     [*N] float32, float64, int32 or int16 (fixed point), the same at every step
     T           1..32
 
     Everything else, the result and the errors are those of `if_steps` with `current` repeated T times.

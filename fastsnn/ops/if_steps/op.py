@@ -3,12 +3,16 @@
 import torch
 from torch import Tensor
 
+from fastsnn import _native
 from fastsnn._registry import Backend, choose
 from fastsnn.ops import _checks
 from fastsnn.ops._step import as_values
 from fastsnn.spikes import word_dtype
 
-BACKENDS = (Backend("reference", "fastsnn.ops.if_steps.reference:if_steps", lambda x: None),)
+BACKENDS = (
+    Backend("native", "fastsnn.ops.if_steps.native:if_steps", _native.refuse, _native.reason),
+    Backend("reference", "fastsnn.ops.if_steps.reference:if_steps", lambda x: None),
+)
 
 
 def if_steps(
@@ -24,7 +28,7 @@ def if_steps(
 
         V += currents[t] + bias[t];   s[t] = V >= threshold;   V -= s[t] * threshold (soft), V = 0 where s[t] (hard)
 
-    currents    [T, *N] float32, float64 or int32 (fixed point); T in 1..32
+    currents    [T, *N] float32, float64, int32 or int16 (fixed point); T in 1..32
     threshold   > 0, number or tensor that spreads over *N from the right: [] one, [C] per channel, [H, W, C] per neuron
     v           membrane potential before step 0, same forms; theta/2 is OPI's
     bias        added at every step; spreads over [T, *N] from the right: [C], or [T, 1, ..., C] for a bias per step

@@ -5,12 +5,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from fastsnn import _native
 from fastsnn._registry import Backend, choose
 from fastsnn.ops import _checks
 from fastsnn.ops._step import as_values
 from fastsnn.spikes import word_dtype
 
-BACKENDS = (Backend("reference", "fastsnn.ops.linear_if.reference:linear_if", lambda x: None),)
+BACKENDS = (
+    Backend("native", "fastsnn.ops.linear_if.native:linear_if", _native.refuse, _native.reason),
+    Backend("reference", "fastsnn.ops.linear_if.reference:linear_if", lambda x: None),
+)
 
 
 def linear_if(
@@ -29,7 +33,7 @@ def linear_if(
         I[t] = sum over i of weights[i] @ (words[i] at t) + bias[t];   then as `if_steps`
 
     words       list of [B, K_i], T in 1..32 bits used
-    weights     list of [O, K_i] float32, float64 or int32 (fixed point)
+    weights     list of [O, K_i] float32, float64, int32 or int16 (fixed point)
     threshold, v, bias, reset, comparator
                 as in `if_steps`, for neurons [B, O]
 

@@ -14,7 +14,7 @@ def _backends(function: str) -> tuple[Backend, ...]:
         Backend(
             "native",
             f"fastsnn.ops.pack.native:{function}",
-            lambda x: None if x.device.type == "cpu" else f"the tensor is on {x.device}",
+            _native.refuse,
             _native.reason,
         ),
         Backend("reference", f"fastsnn.ops.pack.reference:{function}", lambda x: None),

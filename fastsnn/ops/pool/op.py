@@ -5,14 +5,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from fastsnn import _native
 from fastsnn._registry import Backend, choose
 from fastsnn.ops import _checks
 from fastsnn.spikes import word_dtype
 from fastsnn.windows import output_size
 
-BACKENDS = (Backend("reference", "fastsnn.ops.pool.reference:pool_or", lambda x: None),)
-_GATE = (Backend("reference", "fastsnn.ops.pool.reference:pool_gate", lambda x: None),)
-_COUNTS = (Backend("reference", "fastsnn.ops.pool.reference:pool_counts", lambda x: None),)
+
+def _backends(function: str) -> tuple[Backend, ...]:
+    return (
+        Backend("native", f"fastsnn.ops.pool.native:{function}", _native.refuse, _native.reason),
+        Backend("reference", f"fastsnn.ops.pool.reference:{function}", lambda x: None),
+    )
+
+
+BACKENDS, _GATE, _COUNTS = _backends("pool_or"), _backends("pool_gate"), _backends("pool_counts")
 
 Size = Sequence[int]
 

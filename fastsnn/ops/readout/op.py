@@ -3,10 +3,14 @@
 import torch
 from torch import Tensor
 
+from fastsnn import _native
 from fastsnn._registry import Backend, choose
 from fastsnn.ops import _checks
 
-BACKENDS = (Backend("reference", "fastsnn.ops.readout.reference:readout", lambda x: None),)
+BACKENDS = (
+    Backend("native", "fastsnn.ops.readout.native:readout", _native.refuse, _native.reason),
+    Backend("reference", "fastsnn.ops.readout.reference:readout", lambda x: None),
+)
 
 
 def readout(

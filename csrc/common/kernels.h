@@ -1,0 +1,40 @@
+// The kernels of one instruction set, as a table that csrc/isa/<name>.cpp fills.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "fixed/fixed.h"
+#include "layer/layer.h"
+#include "neuron/neuron.h"
+#include "pool/pool.h"
+#include "readout/readout.h"
+
+namespace fastsnn {
+
+// How numbers are computed with. `wide` are 32-bit numbers summed in 64: for weights whose sums may leave 32 bits.
+enum class Number { i16, i32, wide, f32, f64 };
+
+struct Kernels {
+    const char* name;
+    int vector_bytes;
+    bool (*supported)();
+
+    std::size_t (*layer_scratch)(const Layer&, const Call&, Number);
+    void (*layer)(const Layer&, const Call&, const Task&, Number, void* scratch);
+    void (*neurons)(const NeuronCall&, Number, std::int64_t begin, std::int64_t end);
+    void (*fixed)(const FixedCall&, std::int64_t row_begin, std::int64_t row_end);
+    void (*pool)(const PoolCall&, PoolKind, std::int64_t row_begin, std::int64_t row_end);
+    void (*readout)(const ReadoutCall&, bool wide, std::int64_t image_begin, std::int64_t image_end);
+    void (*pack)(const std::uint8_t* spikes, void* words, int word_bytes, std::int64_t T, std::int64_t N);
+    void (*unpack)(const void* words, int word_bytes, std::uint8_t* spikes, std::int64_t T, std::int64_t N);
+    void (*counts)(const void* words, int word_bytes, std::int32_t* counts, std::int64_t N);
+};
+
+extern const Kernels baseline;
+#if defined(__x86_64__)
+extern const Kernels avx2;
+extern const Kernels avx512;
+#endif
+
+}  // namespace fastsnn

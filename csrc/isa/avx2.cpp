@@ -1,0 +1,12 @@
+// Compiled with the flags that setup.py gives to this file.
+#if defined(__x86_64__)
+#define FASTSNN_ISA isa_avx2
+#define FASTSNN_TABLE avx2
+
+static bool supported() {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+           __builtin_cpu_supports("popcnt");
+}
+
+#include "isa/kernels.inc"
+#endif

@@ -1,0 +1,75 @@
+// An event-driven layer: convolutions of packed spikes, summed, and the neurons that they feed, over all T steps.
+//
+// A linear layer is the convolution of a single position. Plain data, shared by the code that packs weights (plan.cpp)
+// and the kernels (layer_cpu.inc, one copy for each instruction set).
+//
+//   strip   `positions` neighbouring outputs of a row, all channels; or one output and a block of channels
+//   block   the lanes that are summed in registers at once: one strip's outputs, `block_lanes` numbers
+//   row     what one input neuron adds to one block when it spikes: `block_lanes` weights
+//   part    channels of the output that read the same channels of the input: one for each group, or few groups
+#pragma once
+
+#include <cstdint>
+
+namespace fastsnn {
+
+constexpr int MAX_TERMS = 16;
+
+// A convolution whose inputs are looked up as lists of spikes. Sizes are depth, height, width.
+struct EventTerm {
+    std::int64_t in[3], channels;        // of the words
+    std::int64_t pool[3], grid[3];       // inputs whose weights are the same count as one position of the grid
+    std::int64_t kernel[3], stride[3], padding[3], dilation[3];  // on the grid
+    std::int64_t part_channels;          // channels that one part reads
+    bool grouped;                        // whether each part reads its own, or all parts the same
+    std::int64_t span;                   // grid positions of a row that one run of rows covers
+    std::int64_t runs;                   // runs in a row of the kernel: 1, or `kernel` where it is dilated
+    std::int64_t first_row;              // of this term in a block
+};
+
+// A convolution with one input channel for each output (depthwise, or a residual connection): every word is looked at.
+struct MaskTerm {
+    std::int64_t in[3], channels, multiplier;
+    std::int64_t kernel[3], stride[3], padding[3], dilation[3];
+    std::int64_t first_tap;
+};
+
+struct Layer {
+    int events, masks;
+    EventTerm event[MAX_TERMS];
+    MaskTerm mask[MAX_TERMS];
+    std::int64_t out[3], channels;
+    std::int64_t vectors, block_lanes, positions;  // of a block
+    std::int64_t parts, part_channels, blocks;     // blocks of a part
+    std::int64_t rows;                             // of a block, without the row of zeros behind them
+    std::int64_t taps;
+    std::int64_t index_bytes;
+    std::int64_t weight_bytes;                     // of all blocks
+    const void* weights;       // [parts][blocks][rows + 1][block_lanes]
+    const void* tap_weights;   // [parts][blocks][taps][block_lanes]
+    bool hard, strict;
+};
+
+// A tensor that spreads over [T, B, depth, height, width, channels]: an address and what to step by, in elements.
+struct Spread {
+    const void* data;
+    std::int64_t t, b, z, y, x, c;
+    bool positional() const { return b != 0 || z != 0 || y != 0 || x != 0; }
+};
+
+struct Call {
+    const void* words[2 * MAX_TERMS];  // of the event terms, then of the mask terms
+    int word_bytes[2 * MAX_TERMS];
+    std::int64_t batch, T;
+    Spread v, threshold, bias;         // bias.data may be null
+    void* out;                         // words [B, depth, height, width, channels]
+    int out_bytes;
+    void* v_out;                       // potentials after the last step, or null
+};
+
+// Rows of outputs [row_begin, row_end) of all images, and the blocks [block_begin, block_end) counted over all parts.
+struct Task {
+    std::int64_t row_begin, row_end, block_begin, block_end;
+};
+
+}  // namespace fastsnn

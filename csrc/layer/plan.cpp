@@ -1,0 +1,334 @@
+// How a layer's weights are laid out for the kernels, and how its work is split over threads.
+#include "layer/plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <numeric>
+#include <stdexcept>
+
+#include "common/threads.h"
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace fastsnn {
+namespace {
+
+using i64 = std::int64_t;
+
+// Beyond this the weights do not stay in the second-level cache, and threads take different ones instead of all.
+constexpr i64 LARGE_WEIGHTS = 1 << 20;
+constexpr std::size_t HUGE_PAGE = 2 << 20;
+
+int bytes_of(Number number) {
+    return number == Number::i16 ? 2 : number == Number::wide || number == Number::f64 ? 8 : 4;
+}
+
+void* allocate(std::size_t bytes) {
+    const std::size_t unit = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
+    const std::size_t rounded = std::max((bytes + unit - 1) / unit * unit, unit);
+    void* p = std::aligned_alloc(unit, rounded);
+    if (!p) {
+        throw std::bad_alloc();
+    }
+#if defined(__linux__)
+    if (unit == HUGE_PAGE) {
+        madvise(p, rounded, MADV_HUGEPAGE);
+    }
+#endif
+    std::memset(p, 0, rounded);
+    return p;
+}
+
+template <class Source>
+struct Weight {
+    const Source* data;
+    i64 per_group, taps[3];
+    Source at(i64 o, i64 c, i64 kz, i64 ky, i64 kx) const {
+        return data[(((o * per_group + c) * taps[0] + kz) * taps[1] + ky) * taps[2] + kx];
+    }
+};
+
+template <class Source>
+Weight<Source> weight_of(const TermSpec& term) {
+    return {static_cast<const Source*>(term.weight), term.channels / term.groups,
+            {term.kernel[0], term.kernel[1], term.kernel[2]}};
+}
+
+// The largest sum of |weight| over what one output reads.
+template <class Source>
+double reach(const std::vector<TermSpec>& terms, i64 outputs) {
+    double most = 0;
+    for (i64 o = 0; o < outputs; ++o) {
+        double sum = 0;
+        for (const TermSpec& term : terms) {
+            const i64 n = term.channels / term.groups * term.kernel[0] * term.kernel[1] * term.kernel[2];
+            const Source* w = static_cast<const Source*>(term.weight) + o * n;
+            for (i64 i = 0; i < n; ++i) {
+                sum += std::abs(static_cast<double>(w[i]));
+            }
+        }
+        most = std::max(most, sum);
+    }
+    return most;
+}
+
+// Whether `times` taps in a row along dimension `d` always have one weight: a pool in front of the convolution.
+template <class Source>
+bool pooled(const TermSpec& term, i64 outputs, int d, i64 times) {
+    const Weight<Source> w = weight_of<Source>(term);
+    for (i64 o = 0; o < outputs; ++o) {
+        for (i64 c = 0; c < w.per_group; ++c) {
+            for (i64 kz = 0; kz < term.kernel[0]; ++kz) {
+                for (i64 ky = 0; ky < term.kernel[1]; ++ky) {
+                    for (i64 kx = 0; kx < term.kernel[2]; ++kx) {
+                        i64 k[3] = {kz, ky, kx};
+                        k[d] -= k[d] % times;
+                        if (w.at(o, c, kz, ky, kx) != w.at(o, c, k[0], k[1], k[2])) {
+                            return false;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    return true;
+}
+
+// How many positions along `d` count as one: the most with which size, stride, padding and kernel are multiples.
+template <class Source>
+i64 pool_of(const TermSpec& term, i64 outputs, int d) {
+    if (term.dilation[d] != 1) {
+        return 1;
+    }
+    const i64 most = std::gcd(std::gcd(term.kernel[d], term.stride[d]), std::gcd(term.padding[d], term.in[d]));
+    for (i64 times = most; times > 1; --times) {
+        if (most % times == 0 && pooled<Source>(term, outputs, d, times)) {
+            return times;
+        }
+    }
+    return 1;
+}
+
+template <class Source>
+EventTerm event_term(const TermSpec& term, i64 outputs) {
+    EventTerm e{};
+    for (int d = 0; d < 3; ++d) {
+        e.pool[d] = pool_of<Source>(term, outputs, d);
+        e.in[d] = term.in[d];
+        e.grid[d] = term.in[d] / e.pool[d];
+        e.kernel[d] = term.kernel[d] / e.pool[d];
+        e.stride[d] = term.stride[d] / e.pool[d];
+        e.padding[d] = term.padding[d] / e.pool[d];
+        e.dilation[d] = term.dilation[d];
+    }
+    e.channels = term.channels;
+    e.grouped = term.groups > 1;
+    return e;
+}
+
+MaskTerm mask_term(const TermSpec& term, i64 outputs) {
+    MaskTerm m{};
+    std::copy_n(term.in, 3, m.in);
+    std::copy_n(term.kernel, 3, m.kernel);
+    std::copy_n(term.stride, 3, m.stride);
+    std::copy_n(term.padding, 3, m.padding);
+    std::copy_n(term.dilation, 3, m.dilation);
+    m.channels = term.channels;
+    m.multiplier = outputs / term.channels;
+    return m;
+}
+
+// Registers a block has unless measured otherwise: rows of half a cache page for wide layers, a few outputs of a row
+// together for narrow ones.
+i64 default_vectors(i64 lanes, i64 part_channels, bool grouped) {
+    if (grouped) {
+        return 1;
+    }
+    for (i64 vectors : {1, 2, 4}) {
+        if (part_channels * (vectors == 1 ? 2 : 1) <= vectors * lanes) {
+            return vectors;
+        }
+    }
+    return 4;
+}
+
+template <class E, class Source>
+void pack(const Layer& layer, const std::vector<TermSpec>& events, const std::vector<TermSpec>& masks, E* weights,
+          E* tap_weights) {
+    const i64 lanes = layer.block_lanes, outputs = layer.channels;
+    for (i64 part = 0; part < layer.parts; ++part) {
+        for (i64 block = 0; block < layer.blocks; ++block) {
+            const i64 number = part * layer.blocks + block;
+            E* rows = weights + number * (layer.rows + 1) * lanes;
+            E* taps = tap_weights + number * layer.taps * lanes;
+            const i64 count = layer.positions > 1 ? outputs : std::min(lanes, layer.part_channels - block * lanes);
+            for (i64 p = 0; p < layer.positions; ++p) {
+                for (i64 l = 0; l < count; ++l) {
+                    const i64 o = part * layer.part_channels + block * lanes + l, lane = p * count + l;
+                    for (std::size_t i = 0; i < events.size(); ++i) {
+                        const EventTerm& e = layer.event[i];
+                        const Weight<Source> w = weight_of<Source>(events[i]);
+                        const i64 group = o / (outputs / events[i].groups);
+                        const i64 first = e.grouped ? group * w.per_group - part * e.part_channels : 0;
+                        for (i64 kz = 0; kz < e.kernel[0]; ++kz) {
+                            for (i64 ky = 0; ky < e.kernel[1]; ++ky) {
+                                for (i64 kx = 0; kx < e.kernel[2]; ++kx) {
+                                    const i64 kernel_row = kz * e.kernel[1] + ky;
+                                    // dilated kernels have a run for each tap, others one run for all
+                                    const i64 run = e.runs > 1 ? kernel_row * e.runs + kx : kernel_row;
+                                    const i64 x = e.runs > 1 ? 0 : p * e.stride[2] + kx;
+                                    E* row = rows + (e.first_row + (run * e.span + x) * e.part_channels + first) * lanes;
+                                    for (i64 c = 0; c < w.per_group; ++c) {
+                                        row[c * lanes + lane] = static_cast<E>(
+                                            w.at(o, c, kz * e.pool[0], ky * e.pool[1], kx * e.pool[2]));
+                                    }
+                                }
+                            }
+                        }
+                    }
+                    for (std::size_t i = 0; i < masks.size(); ++i) {
+                        const MaskTerm& m = layer.mask[i];
+                        const i64 n = m.kernel[0] * m.kernel[1] * m.kernel[2];
+                        for (i64 k = 0; k < n; ++k) {
+                            taps[(m.first_tap + k) * lanes + lane] =
+                                static_cast<E>(static_cast<const Source*>(masks[i].weight)[o * n + k]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+template <class F>
+void with_types(Number number, F run) {
+    switch (number) {
+        case Number::i16: return run(std::int16_t{}, std::int16_t{});
+        case Number::i32: return run(std::int32_t{}, std::int32_t{});
+        case Number::wide: return run(std::int64_t{}, std::int32_t{});
+        case Number::f32: return run(float{}, float{});
+        case Number::f64: return run(double{}, double{});
+    }
+}
+
+}  // namespace
+
+void Plan::Free::operator()(void* p) const {
+    std::free(p);
+}
+
+Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& terms, const i64 out[3], i64 outputs,
+           bool hard, bool strict, double bias_reach, double least_threshold, int vectors)
+    : kernels_(&kernels), number_(number) {
+    std::vector<TermSpec> events, masks;
+    for (const TermSpec& term : terms) {
+        (term.groups > 1 && term.groups == term.channels ? masks : events).push_back(term);
+    }
+    if (events.size() > MAX_TERMS || masks.size() > MAX_TERMS) {
+        throw std::invalid_argument("a layer sums at most " + std::to_string(MAX_TERMS) + " inputs of a kind, got " +
+                                    std::to_string(terms.size()));
+    }
+    if (number == Number::i32 &&
+        (reach<std::int32_t>(terms, outputs) + bias_reach >= 1073741824.0 || least_threshold < 0)) {
+        number_ = Number::wide;
+    }
+    Layer& la = layer_;
+    la.events = static_cast<int>(events.size());
+    la.masks = static_cast<int>(masks.size());
+    la.hard = hard;
+    la.strict = strict;
+    la.channels = outputs;
+    std::copy_n(out, 3, la.out);
+
+    const i64 lanes = kernels.vector_bytes / bytes_of(number_);
+    i64 group = 1;
+    for (const TermSpec& term : events) {
+        group = term.groups > 1 ? std::lcm(group, outputs / term.groups) : group;
+    }
+    const bool grouped = std::any_of(events.begin(), events.end(), [](const TermSpec& t) { return t.groups > 1; });
+    la.vectors = vectors ? vectors : default_vectors(lanes, grouped ? group : outputs, grouped);
+    la.block_lanes = la.vectors * lanes;
+    la.part_channels = outputs;
+    if (grouped) {
+        // as many groups at a time as one block has lanes for
+        i64 times = 1;
+        for (i64 n = 1; n <= outputs / group; ++n) {
+            if (outputs / group % n == 0 && n * group <= la.block_lanes) {
+                times = n;
+            }
+        }
+        la.part_channels = group * times;
+    }
+    la.parts = outputs / la.part_channels;
+    la.blocks = (la.part_channels + la.block_lanes - 1) / la.block_lanes;
+
+    bool dilated = false;
+    for (int i = 0; i < la.events; ++i) {
+        EventTerm& e = la.event[i];
+        with_types(number_, [&](auto, auto source) { e = event_term<decltype(source)>(events[i], outputs); });
+        e.part_channels = e.grouped ? la.part_channels / (outputs / events[i].groups) * (e.channels / events[i].groups)
+                                    : e.channels;
+        dilated = dilated || (e.kernel[2] > 1 && e.dilation[2] > 1);
+    }
+    la.positions = 1;
+    if (la.parts == 1 && !dilated && la.events > 0) {
+        la.positions = std::max<i64>(1, std::min(la.block_lanes / outputs, out[2]));
+    }
+    la.rows = 0;
+    i64 widest = 0;
+    for (int i = 0; i < la.events; ++i) {
+        EventTerm& e = la.event[i];
+        e.runs = e.dilation[2] > 1 ? e.kernel[2] : 1;
+        e.span = e.runs > 1 ? 1 : (la.positions - 1) * e.stride[2] + e.kernel[2];
+        e.first_row = la.rows;
+        la.rows += e.kernel[0] * e.kernel[1] * e.runs * e.span * e.part_channels;
+        widest = std::max(widest, e.grid[2] * e.part_channels);
+    }
+    la.taps = 0;
+    for (int i = 0; i < la.masks; ++i) {
+        MaskTerm& m = la.mask[i];
+        m = mask_term(masks[i], outputs);
+        m.first_tap = la.taps;
+        la.taps += m.kernel[0] * m.kernel[1] * m.kernel[2];
+    }
+    la.index_bytes = std::max(la.rows + 1, widest) < 65536 ? 2 : 4;
+    const i64 size = bytes_of(number_), all = la.parts * la.blocks * la.block_lanes * size;
+    la.weight_bytes = all * (la.rows + 1);
+    weights_.reset(allocate(static_cast<std::size_t>(la.weight_bytes)));
+    tap_weights_.reset(allocate(static_cast<std::size_t>(all * la.taps)));
+    la.weights = weights_.get();
+    la.tap_weights = tap_weights_.get();
+    with_types(number_, [&](auto value, auto source) {
+        using E = decltype(value);
+        pack<E, decltype(source)>(la, events, masks, static_cast<E*>(weights_.get()), static_cast<E*>(tap_weights_.get()));
+    });
+}
+
+void Plan::run(const Call& call, int threads) const {
+    const i64 rows = call.batch * layer_.out[0] * layer_.out[1], blocks = layer_.parts * layer_.blocks;
+    if (rows == 0) {
+        return;
+    }
+    i64 row_parts = 1, block_parts = 1;
+    if (threads > 1) {
+        const bool large = layer_.weight_bytes > LARGE_WEIGHTS && blocks >= threads;
+        // a few parts a thread, so that one which starts late or has more spikes does not keep the others waiting
+        row_parts = large ? 1 : std::min<i64>(rows, rows >= 16 * threads ? 4 * threads : threads);
+        block_parts = std::min<i64>(blocks, large ? threads : (threads + row_parts - 1) / row_parts);
+    }
+    const std::size_t bytes = kernels_->layer_scratch(layer_, call, number_);
+    parallel(row_parts * block_parts, threads, [&](i64 i) {
+        static thread_local Arena arena;
+        const i64 r = i / block_parts, b = i % block_parts;
+        const Task task{rows * r / row_parts, rows * (r + 1) / row_parts, blocks * b / block_parts,
+                        blocks * (b + 1) / block_parts};
+        kernels_->layer(layer_, call, task, number_, arena.get(bytes));
+    });
+}
+
+}  // namespace fastsnn

@@ -1,0 +1,44 @@
+// A layer made ready for one instruction set: its geometry decided and its weights packed.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "common/kernels.h"
+#include "layer/layer.h"
+
+namespace fastsnn {
+
+// One input of a layer, as users give it: weight [outputs, channels / groups, *kernel] of the layer's numbers.
+struct TermSpec {
+    std::int64_t in[3], channels, groups;
+    std::int64_t kernel[3], stride[3], padding[3], dilation[3];
+    const void* weight;
+};
+
+class Plan {
+public:
+    // `bias_reach` is the largest |bias|, `least_threshold` the smallest threshold: with the weights they tell whether
+    // 32-bit sums can leave 32 bits, and then Number::wide takes the place of Number::i32.
+    // `vectors` is how many registers a block has: 1, 2, 4 or 8; 0 chooses.
+    Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& terms, const std::int64_t out[3],
+         std::int64_t outputs, bool hard, bool strict, double bias_reach, double least_threshold, int vectors);
+
+    void run(const Call& call, int threads) const;
+
+    const Layer& layer() const { return layer_; }
+    Number number() const { return number_; }
+    const Kernels& kernels() const { return *kernels_; }
+
+private:
+    struct Free {
+        void operator()(void* p) const;
+    };
+    const Kernels* kernels_;
+    Number number_;
+    Layer layer_{};
+    std::unique_ptr<void, Free> weights_, tap_weights_;
+};
+
+}  // namespace fastsnn

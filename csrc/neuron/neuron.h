@@ -1,0 +1,26 @@
+// Neurons without weights: integrate-and-fire over T steps, from a current for each step or one for all of them.
+#pragma once
+
+#include <cstdint>
+
+namespace fastsnn {
+
+// Numbers that repeat: neuron n has data[n % period]. A period of 1 is one number for all.
+struct Repeated {
+    const void* data;
+    std::int64_t period;
+};
+
+struct NeuronCall {
+    const void* current;        // [T, N], or [N] with a current_step of 0
+    std::int64_t current_step;  // N or 0
+    Repeated v, threshold, bias;  // bias.data may be null
+    std::int64_t bias_step;     // bias.period or 0: from one step's biases to the next
+    std::int64_t T;
+    void* out;                  // words [N]
+    int out_bytes;
+    void* v_out;                // [N], or null
+    bool hard, strict;
+};
+
+}  // namespace fastsnn

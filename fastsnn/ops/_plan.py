@@ -1,0 +1,112 @@
+"""The event-driven layer of the native module: weights packed once, then run on words any number of times."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fastsnn import _native
+from fastsnn.spikes import word_dtype
+
+NUMBERS = {torch.int16: "i16", torch.int32: "i32", torch.float32: "f32", torch.float64: "f64"}
+# how many registers a block of outputs may take: what there is to choose from for each layer
+VECTORS = (1, 2, 4, 8)
+
+
+class Plan:
+    """A layer of spiking neurons driven by convolutions of words, or by linear maps (no spatial dimensions).
+
+    inputs      shape [*S_i, C_i] of each input's words without the batch
+    weights     [O, C_i / groups_i, *kernel_i] each, one dtype, contiguous
+    shape       of the neurons, [B, *S', O]; B is 1 where nothing spreads over the batch
+    threshold, v, bias
+                tensors that spread over `shape`, bias also over steps before it; v is the potential of a fresh run
+    stride, padding, dilation, groups
+                as in `conv_if`: one number for each input and spatial dimension, and for each input
+    vectors     registers of a block, one of VECTORS; 0 chooses by the layer's shape. Never a different result.
+
+    Nothing is checked here: `conv_if` and `linear_if` have. A plan may run in several threads at once.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Sequence[int]],
+        weights: Sequence[Tensor],
+        shape: Sequence[int],
+        threshold: Tensor,
+        v: Tensor,
+        bias: Tensor | None,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        groups: Sequence[int],
+        reset: str,
+        comparator: str,
+        vectors: int = 0,
+    ) -> None:
+        cpu = _native.load()
+        self.dtype, self.shape = weights[0].dtype, tuple(shape)
+        self._bytes = [weights[0].element_size()]
+        dims = len(shape) - 2
+        exact = not self.dtype.is_floating_point
+        reach = float(bias.double().abs().max()) if exact and bias is not None and bias.numel() else 0.0
+        least = float(threshold.min()) if exact and threshold.numel() else 0.0
+        terms = []
+        for i, (size, weight) in enumerate(zip(inputs, weights, strict=True)):
+            part = slice(i * dims, (i + 1) * dims)
+            geometry = (weight.shape[2:], stride[part], padding[part], dilation[part])
+            kernel, *rest = (
+                [*[blank] * (3 - dims), *numbers] for blank, numbers in zip((1, 1, 0, 1), geometry, strict=True)
+            )
+            in_sizes = [*[1] * (3 - dims), *size[:-1]]
+            terms.append(cpu.Term(in_sizes, size[-1], groups[i], kernel, *rest, weight.data_ptr()))
+        out = [*[1] * (3 - dims), *shape[1:-1]]
+        number = getattr(cpu.Number, NUMBERS[self.dtype])
+        hard, strict = reset == "hard", comparator == ">"
+        self._plan = cpu.Plan(number, terms, out, shape[-1], hard, strict, reach, least, vectors)
+        # kept, because only their addresses are in the spreads
+        self._kept = (threshold, v, bias)
+        self._threshold, self._v = self._spread(threshold), self._spread(v)
+        self._bias = cpu.Spread(0, [0] * 6) if bias is None else self._spread(bias)
+        self._word_sizes = [1] * len(weights)
+        self._order = [i for i, (s, g) in enumerate(zip(inputs, groups, strict=True)) if not (g == s[-1] and g > 1)]
+        self._order += [i for i in range(len(weights)) if i not in self._order]
+
+    @property
+    def vectors(self) -> int:
+        return self._plan.vectors
+
+    def __call__(
+        self, words: Sequence[Tensor], T: int, v: Tensor | None = None, keep: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """T steps: (words [B, *S', O], potentials after them, or None where they are not to be kept).
+
+        words   contiguous, [B, *S_i, C_i] each
+        v       contiguous potentials [B, *S', O] to go on from; None for those of a fresh run
+        """
+        batch = words[0].shape[0]
+        shape = (batch, *self.shape[1:])
+        out = torch.empty(shape, dtype=word_dtype(T))
+        after = torch.empty(shape, dtype=self.dtype) if keep else None
+        self._plan.run(
+            [words[i].data_ptr() for i in self._order],
+            [words[i].element_size() for i in self._order],
+            batch,
+            T,
+            self._v if v is None else self._spread(v),
+            self._threshold,
+            self._bias,
+            out.data_ptr(),
+            out.element_size(),
+            0 if after is None else after.data_ptr(),
+            torch.get_num_threads(),
+        )
+        return out, after
+
+    def _spread(self, tensor: Tensor):
+        """Address and strides of a tensor over [T, B, depth, height, width, O]; 0 where it is one for all."""
+        *lead, channel = [0 if n == 1 else s for n, s in zip(tensor.shape, tensor.stride(), strict=True)] or [0]
+        dims = len(self.shape) - 2
+        lead = [0] * (dims + 2 - len(lead)) + lead
+        strides = [*lead[:2], *[0] * (3 - dims), *lead[2:], channel]
+        return _native.load().Spread(tensor.data_ptr(), strides)

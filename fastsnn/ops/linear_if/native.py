@@ -1,0 +1,22 @@
+"""linear_if on the CPU, in C++: the convolution of a single position."""
+
+from torch import Tensor
+
+from fastsnn.ops._plan import Plan
+
+
+def linear_if(
+    words: list[Tensor],
+    weights: list[Tensor],
+    v: Tensor,
+    threshold: Tensor,
+    bias: Tensor | None,
+    T: int,
+    reset: str,
+    comparator: str,
+) -> tuple[Tensor, Tensor]:
+    shape, ones = (words[0].shape[0], weights[0].shape[0]), [1] * len(words)
+    plan = Plan([w.shape[1:] for w in words], weights, shape, threshold, v, bias, [], [], [], ones, reset, comparator)
+    out, after = plan(words, T)
+    assert after is not None
+    return out, after
