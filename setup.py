@@ -3,6 +3,7 @@
 Environment:
     FASTSNN_NATIVE_MODULE=0   build no native module; the reference backend (plain PyTorch) still runs everything
     FASTSNN_WERROR=1          compiler warnings are errors
+    FASTSNN_SANITIZE=1        with AddressSanitizer and UndefinedBehaviorSanitizer, for `make sanitize`
     MAX_JOBS                  how many files are compiled at once; unset: one a core
 """
 
@@ -19,11 +20,16 @@ from setuptools.errors import CompileError, LinkError
 ROOT = Path(__file__).resolve().parent
 
 
+SANITIZERS = ["-fsanitize=address,undefined"]
+
+
 def flags() -> list[str]:
     """Compiler flags. Floating-point products and sums are never fused: spikes must not depend on the compiler."""
     if sys.platform == "win32":
         return ["/O2", "/W4", "/fp:precise"] + (["/WX"] if os.environ.get("FASTSNN_WERROR") == "1" else [])
     flags = ["-O3", "-ffp-contract=off", "-Wall", "-Wextra"]
+    if os.environ.get("FASTSNN_SANITIZE") == "1":
+        flags = ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined", *SANITIZERS, *flags[1:]]
     return flags + (["-Werror"] if os.environ.get("FASTSNN_WERROR") == "1" else [])
 
 
@@ -92,6 +98,7 @@ def native_module() -> dict:
         depends=relative("*.h") + relative("*.inc"),
         cxx_std=17,  # pybind11 adds -fvisibility=hidden
         extra_compile_args=flags(),
+        extra_link_args=SANITIZERS if os.environ.get("FASTSNN_SANITIZE") == "1" else [],
     )
     ParallelCompile("MAX_JOBS").install()
     return {"ext_modules": [extension], "cmdclass": {"build_ext": Build}}

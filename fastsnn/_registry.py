@@ -37,6 +37,11 @@ def load(target: str) -> Callable:
 
 
 def choose(op: str, backends: tuple[Backend, ...], *tensors: Tensor) -> Callable:
+    """The function of the backend that `pick` gives."""
+    return load(pick(op, backends, *tensors).target)
+
+
+def pick(op: str, backends: tuple[Backend, ...], *tensors: Tensor) -> Backend:
     """The first backend that accepts the call; a forced one that cannot raises with every backend's reason."""
     forced = _env.BACKEND
     if forced is not None and forced not in NAMES:
@@ -46,7 +51,7 @@ def choose(op: str, backends: tuple[Backend, ...], *tensors: Tensor) -> Callable
         why = f"FASTSNN_BACKEND={forced}" if forced not in (None, backend.name) else backend.absent()
         why = why or backend.refuse(*tensors)
         if why is None:
-            return load(backend.target)
+            return backend
         reasons.append(f"{backend.name}: {why}")
     missing = [name for name in NAMES if name not in {b.name for b in backends}]
     reasons += [f"{name}: this family has no {name} implementation" for name in missing]

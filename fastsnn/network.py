@@ -3,13 +3,17 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from operator import index
+from threading import Lock
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from fastsnn import _env
+from fastsnn.drive import Choice
 from fastsnn.engine import Simulation
+from fastsnn.prepared import Prepared
 from fastsnn.program import Program
 from fastsnn.program.program import channels_last, logical
 from fastsnn.spikes import SpikeTrain, chunk_lengths, rejoin
@@ -39,6 +43,9 @@ class SpikingNetwork(nn.Module):
         self.program = program
         self.rebuild = rebuild
         self.timesteps, self.precision, self.method, self.report = timesteps, precision, method, report
+        self._choices: dict[str, Choice] = {}
+        self._ready: tuple[Any, Prepared] | None = None
+        self._lock = Lock()
         super().train(False)
 
     def train(self, mode: bool = True) -> "SpikingNetwork":
@@ -138,9 +145,33 @@ class SpikingNetwork(nn.Module):
         over_time: bool = False,
     ) -> Iterator[tuple[int, dict[str, Tensor], list[Tensor]]]:
         self._check(x)
-        simulation = Simulation(self.program, x)
-        for T in chunk_lengths(self._steps(timesteps), simulation.longest_chunk()):
-            yield T, *simulation.advance(T, record, over_time)
+        simulation = Simulation(self.program, x, self._prepare())
+        lengths = chunk_lengths(self._steps(timesteps), simulation.longest_chunk())
+        for i, T in enumerate(lengths):
+            yield T, *simulation.advance(T, record, over_time, last=i == len(lengths) - 1)
+
+    def _prepare(self) -> Prepared:
+        """What runs share, made at the first run and again when the network has moved or another backend is forced."""
+        key = (self.device, _env.BACKEND)
+        with self._lock:
+            if self._ready is None or self._ready[0] != key:
+                self._ready = (key, Prepared(self.program, self._choices))
+            return self._ready[1]
+
+    def _apply(self, *args: Any, **kwargs: Any) -> "SpikingNetwork":
+        self._ready = None
+        return super()._apply(*args, **kwargs)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        self._ready = None
+        return super().load_state_dict(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in ("_ready", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._ready, self._lock = None, Lock()
 
     def _steps(self, timesteps: int | None) -> int:
         return self.timesteps if timesteps is None else steps(timesteps)

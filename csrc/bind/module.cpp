@@ -203,10 +203,11 @@ PYBIND11_MODULE(_cpu, m) {
     py::class_<fastsnn::TermSpec>(m, "Term").def(py::init(&term));
     py::class_<fastsnn::Plan>(m, "Plan")
         .def(py::init([](fastsnn::Number number, const std::vector<fastsnn::TermSpec>& terms, const Sizes& out,
-                         i64 outputs, bool hard, bool strict, double bias_reach, double least_threshold, int vectors) {
+                         i64 outputs, bool hard, bool strict, double bias_reach, double least_threshold, int vectors,
+                         bool dense) {
             py::gil_scoped_release nogil;
             return new fastsnn::Plan(kernels(), number, terms, out.data(), outputs, hard, strict, bias_reach,
-                                     least_threshold, vectors);
+                                     least_threshold, vectors, dense);
         }))
         .def("run", &run)
         .def_property_readonly("vectors", [](const fastsnn::Plan& p) { return p.layer().vectors; })

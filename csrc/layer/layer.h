@@ -13,7 +13,7 @@
 
 namespace fastsnn {
 
-constexpr int MAX_TERMS = 16;
+constexpr int MAX_TERMS = 32;
 
 // A convolution whose inputs are looked up as lists of spikes. Sizes are depth, height, width.
 struct EventTerm {
@@ -27,11 +27,12 @@ struct EventTerm {
     std::int64_t first_row;              // of this term in a block
 };
 
-// A convolution with one input channel for each output (depthwise, or a residual connection): every word is looked at.
+// A convolution whose outputs read few channels (depthwise, residual connections, small groups): every word is looked at.
 struct MaskTerm {
-    std::int64_t in[3], channels, multiplier;
+    std::int64_t in[3], channels;
+    std::int64_t per_group, outputs_per_group;  // channels that an output reads, outputs that read the same
     std::int64_t kernel[3], stride[3], padding[3], dilation[3];
-    std::int64_t first_tap;
+    std::int64_t first_tap;  // of kernel * per_group
 };
 
 struct Layer {

@@ -8,6 +8,7 @@
 #include <new>
 #include <numeric>
 #include <stdexcept>
+#include <string>
 
 #include "common/threads.h"
 
@@ -114,6 +115,15 @@ i64 pool_of(const TermSpec& term, i64 outputs, int d) {
     return 1;
 }
 
+bool reads(const TermSpec& term) {
+    return term.channels > 0;
+}
+
+// One input channel for each output (lists would add one number for each spike), or few and so chosen.
+bool masked(const TermSpec& term, bool dense) {
+    return term.groups > 1 && (dense || term.groups == term.channels);
+}
+
 template <class Source>
 EventTerm event_term(const TermSpec& term, i64 outputs) {
     EventTerm e{};
@@ -139,7 +149,8 @@ MaskTerm mask_term(const TermSpec& term, i64 outputs) {
     std::copy_n(term.padding, 3, m.padding);
     std::copy_n(term.dilation, 3, m.dilation);
     m.channels = term.channels;
-    m.multiplier = outputs / term.channels;
+    m.per_group = term.channels / term.groups;
+    m.outputs_per_group = outputs / term.groups;
     return m;
 }
 
@@ -194,9 +205,10 @@ void pack(const Layer& layer, const std::vector<TermSpec>& events, const std::ve
                     for (std::size_t i = 0; i < masks.size(); ++i) {
                         const MaskTerm& m = layer.mask[i];
                         const i64 n = m.kernel[0] * m.kernel[1] * m.kernel[2];
-                        for (i64 k = 0; k < n; ++k) {
-                            taps[(m.first_tap + k) * lanes + lane] =
-                                static_cast<E>(static_cast<const Source*>(masks[i].weight)[o * n + k]);
+                        const Source* from = static_cast<const Source*>(masks[i].weight) + o * m.per_group * n;
+                        for (i64 k = 0; k < n * m.per_group; ++k) {
+                            const i64 tap = k % n * m.per_group + k / n;
+                            taps[(m.first_tap + tap) * lanes + lane] = static_cast<E>(from[k]);
                         }
                     }
                 }
@@ -223,12 +235,17 @@ void Plan::Free::operator()(void* p) const {
 }
 
 Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& terms, const i64 out[3], i64 outputs,
-           bool hard, bool strict, double bias_reach, double least_threshold, int vectors)
+           bool hard, bool strict, double bias_reach, double least_threshold, int vectors,
+           bool dense)
     : kernels_(&kernels), number_(number) {
     std::vector<TermSpec> events, masks;
     for (const TermSpec& term : terms) {
-        (term.groups > 1 && term.groups == term.channels ? masks : events).push_back(term);
+        if (reads(term) && outputs > 0) {
+            (masked(term, dense) ? masks : events).push_back(term);
+            order_.push_back(&term - terms.data());
+        }
     }
+    std::stable_partition(order_.begin(), order_.end(), [&](std::size_t i) { return !masked(terms[i], dense); });
     if (events.size() > MAX_TERMS || masks.size() > MAX_TERMS) {
         throw std::invalid_argument("a layer sums at most " + std::to_string(MAX_TERMS) + " inputs of a kind, got " +
                                     std::to_string(terms.size()));
@@ -264,7 +281,7 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
         }
         la.part_channels = group * times;
     }
-    la.parts = outputs / la.part_channels;
+    la.parts = outputs / std::max<i64>(la.part_channels, 1);
     la.blocks = (la.part_channels + la.block_lanes - 1) / la.block_lanes;
 
     bool dilated = false;
@@ -276,7 +293,7 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
         dilated = dilated || (e.kernel[2] > 1 && e.dilation[2] > 1);
     }
     la.positions = 1;
-    if (la.parts == 1 && !dilated && la.events > 0) {
+    if (la.parts == 1 && !dilated && la.events > 0 && outputs > 0) {
         la.positions = std::max<i64>(1, std::min(la.block_lanes / outputs, out[2]));
     }
     la.rows = 0;
@@ -294,7 +311,7 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
         MaskTerm& m = la.mask[i];
         m = mask_term(masks[i], outputs);
         m.first_tap = la.taps;
-        la.taps += m.kernel[0] * m.kernel[1] * m.kernel[2];
+        la.taps += m.kernel[0] * m.kernel[1] * m.kernel[2] * m.per_group;
     }
     la.index_bytes = std::max(la.rows + 1, widest) < 65536 ? 2 : 4;
     const i64 size = bytes_of(number_), all = la.parts * la.blocks * la.block_lanes * size;
@@ -309,9 +326,14 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
     });
 }
 
-void Plan::run(const Call& call, int threads) const {
+void Plan::run(const Call& given, int threads) const {
+    Call call = given;
+    for (std::size_t i = 0; i < order_.size(); ++i) {
+        call.words[i] = given.words[order_[i]];
+        call.word_bytes[i] = given.word_bytes[order_[i]];
+    }
     const i64 rows = call.batch * layer_.out[0] * layer_.out[1], blocks = layer_.parts * layer_.blocks;
-    if (rows == 0) {
+    if (rows * layer_.channels == 0) {
         return;
     }
     i64 row_parts = 1, block_parts = 1;

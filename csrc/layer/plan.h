@@ -21,10 +21,13 @@ class Plan {
 public:
     // `bias_reach` is the largest |bias|, `least_threshold` the smallest threshold: with the weights they tell whether
     // 32-bit sums can leave 32 bits, and then Number::wide takes the place of Number::i32.
-    // `vectors` is how many registers a block has: 1, 2, 4 or 8; 0 chooses.
+    // `vectors` is how many registers a block has: 1, 2, 4 or 8; 0 chooses. `dense` looks at every word of grouped
+    // convolutions instead of making lists of spikes.
     Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& terms, const std::int64_t out[3],
-         std::int64_t outputs, bool hard, bool strict, double bias_reach, double least_threshold, int vectors);
+         std::int64_t outputs, bool hard, bool strict, double bias_reach, double least_threshold, int vectors,
+         bool dense);
 
+    // The words in `call` are in the order of the terms given.
     void run(const Call& call, int threads) const;
 
     const Layer& layer() const { return layer_; }
@@ -38,6 +41,7 @@ private:
     const Kernels* kernels_;
     Number number_;
     Layer layer_{};
+    std::vector<std::size_t> order_;  // which input each of the layer's terms reads
     std::unique_ptr<void, Free> weights_, tap_weights_;
 };
 

@@ -52,8 +52,8 @@ class _Currents(Simulation):
 
     found: Tensor
 
-    def fire(self, layer: NeuronLayer, results: dict[str, Tensor], T: int) -> Tensor:
+    def fire(self, layer: NeuronLayer, results: dict[str, Tensor], T: int, keep: bool) -> Tensor:
         if layer.name in self.program.outputs:
             steps = [[self.number(source, results, t) for source in layer.sources] for t in range(T)]
             self.found = torch.stack([layer.total(inputs) for inputs in steps])
-        return super().fire(layer, results, T)
+        return super().fire(layer, results, T, keep)

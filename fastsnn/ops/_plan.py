@@ -23,7 +23,10 @@ class Plan:
                 tensors that spread over `shape`, bias also over steps before it; v is the potential of a fresh run
     stride, padding, dilation, groups
                 as in `conv_if`: one number for each input and spatial dimension, and for each input
-    vectors     registers of a block, one of VECTORS; 0 chooses by the layer's shape. Never a different result.
+    vectors     registers of a block, one of VECTORS; 0 chooses by the layer's shape
+    dense       look at every word of grouped convolutions at every step, instead of at lists of spikes; never a
+                different result, and neither is `vectors`
+    bias_varies the calls bring their own biases, below 2^30 in fixed point
 
     Nothing is checked here: `conv_if` and `linear_if` have. A plan may run in several threads at once.
     """
@@ -43,13 +46,15 @@ class Plan:
         reset: str,
         comparator: str,
         vectors: int = 0,
+        dense: bool = False,
+        bias_varies: bool = False,
     ) -> None:
         cpu = _native.load()
         self.dtype, self.shape = weights[0].dtype, tuple(shape)
-        self._bytes = [weights[0].element_size()]
         dims = len(shape) - 2
         exact = not self.dtype.is_floating_point
         reach = float(bias.double().abs().max()) if exact and bias is not None and bias.numel() else 0.0
+        reach = 2.0**30 if exact and bias_varies else reach
         least = float(threshold.min()) if exact and threshold.numel() else 0.0
         terms = []
         for i, (size, weight) in enumerate(zip(inputs, weights, strict=True)):
@@ -63,39 +68,47 @@ class Plan:
         out = [*[1] * (3 - dims), *shape[1:-1]]
         number = getattr(cpu.Number, NUMBERS[self.dtype])
         hard, strict = reset == "hard", comparator == ">"
-        self._plan = cpu.Plan(number, terms, out, shape[-1], hard, strict, reach, least, vectors)
+        self._plan = cpu.Plan(number, terms, out, shape[-1], hard, strict, reach, least, vectors, dense)
         # kept, because only their addresses are in the spreads
         self._kept = (threshold, v, bias)
         self._threshold, self._v = self._spread(threshold), self._spread(v)
         self._bias = cpu.Spread(0, [0] * 6) if bias is None else self._spread(bias)
-        self._word_sizes = [1] * len(weights)
-        self._order = [i for i, (s, g) in enumerate(zip(inputs, groups, strict=True)) if not (g == s[-1] and g > 1)]
-        self._order += [i for i in range(len(weights)) if i not in self._order]
 
     @property
     def vectors(self) -> int:
         return self._plan.vectors
 
+    @property
+    def positions(self) -> int:
+        """Neighbouring outputs of a row that one block sums together."""
+        return self._plan.positions
+
     def __call__(
-        self, words: Sequence[Tensor], T: int, v: Tensor | None = None, keep: bool = True
+        self,
+        words: Sequence[Tensor],
+        T: int,
+        v: Tensor | None = None,
+        keep: bool = True,
+        bias: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """T steps: (words [B, *S', O], potentials after them, or None where they are not to be kept).
 
         words   contiguous, [B, *S_i, C_i] each
         v       contiguous potentials [B, *S', O] to go on from; None for those of a fresh run
+        bias    in place of the plan's, [B, *S', O]
         """
         batch = words[0].shape[0]
         shape = (batch, *self.shape[1:])
         out = torch.empty(shape, dtype=word_dtype(T))
         after = torch.empty(shape, dtype=self.dtype) if keep else None
         self._plan.run(
-            [words[i].data_ptr() for i in self._order],
-            [words[i].element_size() for i in self._order],
+            [w.data_ptr() for w in words],
+            [w.element_size() for w in words],
             batch,
             T,
             self._v if v is None else self._spread(v),
             self._threshold,
-            self._bias,
+            self._bias if bias is None else self._spread(bias),
             out.data_ptr(),
             out.element_size(),
             0 if after is None else after.data_ptr(),

@@ -20,14 +20,14 @@ def test_pack_sums_powers_of_two(backend, case, device):
     spikes_equal(words.cpu(), words_of(spikes), spikes.shape[0])
 
 
-@pairs("unpack", op._UNPACK)
+@pairs("unpack", op.UNPACK_BACKENDS)
 def test_unpack_reads_the_bits(backend, case, device):
     words, T = case.arguments(device)
     spikes = call_directly(backend, (words, T))
     assert spikes.dtype == torch.uint8 and torch.equal(spikes.cpu().long(), dense(words, T))
 
 
-@pairs("counts", op._COUNTS)
+@pairs("counts", op.COUNTS_BACKENDS)
 def test_counts_adds_the_bits(backend, case, device):
     (words,) = case.arguments(device)
     total = call_directly(backend, (words,))

@@ -77,7 +77,7 @@ def test_or_is_max_pooling_step_by_step(backend, case, device):
     spikes_equal(call_directly(backend, (words, T, *geometry)).cpu(), words_of(max_pool(dense(words, T), *geometry)), T)
 
 
-@pairs("pool_gate", op._GATE)
+@pairs("pool_gate", op.GATE_BACKENDS)
 def test_gate_follows_the_first_most_active_input(backend, case, device):
     args = case.arguments(device)
     words, counts, T, *geometry = args
@@ -89,7 +89,7 @@ def test_gate_follows_the_first_most_active_input(backend, case, device):
     assert got_counts.dtype == torch.int32 and got.shape == op.pool_or(words, T, *geometry).shape
 
 
-@pairs("pool_counts", op._COUNTS)
+@pairs("pool_counts", op.COUNTS_BACKENDS)
 def test_counts_is_sum_pooling_over_windows_and_time(backend, case, device):
     words, T, *geometry = case.arguments(device)
     got = call_directly(backend, (words, T, *geometry))

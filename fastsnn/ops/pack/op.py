@@ -22,7 +22,7 @@ def _backends(function: str) -> tuple[Backend, ...]:
 
 
 BACKENDS = _backends("pack")
-_UNPACK, _COUNTS = _backends("unpack"), _backends("counts")
+UNPACK_BACKENDS, COUNTS_BACKENDS = _backends("unpack"), _backends("counts")
 
 
 def pack(spikes: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ def _(spikes: Tensor) -> Tensor:
 @torch.library.custom_op("fastsnn::unpack", mutates_args=())
 def _unpack(words: Tensor, T: int) -> Tensor:
     _checks.words("unpack", words, T)
-    return choose("unpack", _UNPACK, words)(words.contiguous(), T)
+    return choose("unpack", UNPACK_BACKENDS, words)(words.contiguous(), T)
 
 
 @_unpack.register_fake
@@ -81,7 +81,7 @@ def _(words: Tensor, T: int) -> Tensor:
 @torch.library.custom_op("fastsnn::counts", mutates_args=())
 def _counts(words: Tensor) -> Tensor:
     _checks.words("counts", words, 1)
-    return choose("counts", _COUNTS, words)(words.contiguous())
+    return choose("counts", COUNTS_BACKENDS, words)(words.contiguous())
 
 
 @_counts.register_fake

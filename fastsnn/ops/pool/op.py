@@ -19,7 +19,7 @@ def _backends(function: str) -> tuple[Backend, ...]:
     )
 
 
-BACKENDS, _GATE, _COUNTS = _backends("pool_or"), _backends("pool_gate"), _backends("pool_counts")
+BACKENDS, GATE_BACKENDS, COUNTS_BACKENDS = _backends("pool_or"), _backends("pool_gate"), _backends("pool_counts")
 
 Size = Sequence[int]
 
@@ -149,7 +149,7 @@ def _pool_gate(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     _output("pool_gate", words, T, kernel, stride, padding, dilation, ceil_mode)
     _check_counts(words, counts)
-    run = choose("pool_gate", _GATE, words)
+    run = choose("pool_gate", GATE_BACKENDS, words)
     return run(words.contiguous(), counts.contiguous(), T, kernel, stride, padding, dilation, ceil_mode)
 
 
@@ -166,7 +166,7 @@ def _pool_counts(
     ceil_mode: bool,
 ) -> Tensor:  # fmt: skip
     _output("pool_counts", words, T, kernel, stride, padding, dilation, ceil_mode)
-    run = choose("pool_counts", _COUNTS, words)
+    run = choose("pool_counts", COUNTS_BACKENDS, words)
     return run(words.contiguous(), T, kernel, stride, padding, dilation, ceil_mode)
 
 

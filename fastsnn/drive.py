@@ -1,0 +1,233 @@
+"""What drives a layer's neurons over a chunk of steps: lists of spikes, one constant current, or a current a step."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from fastsnn._registry import load, pick
+from fastsnn.ops import conv_if, if_constant, if_steps, linear_if
+from fastsnn.ops._fixed import FixedConvolution
+from fastsnn.ops._plan import VECTORS, Plan
+from fastsnn.program import ConvTerm, Layer, LinearTerm, NeuronLayer, ScaleTerm, Term
+from fastsnn.program.fixed import saturated
+from fastsnn.windows import Shape
+
+Results = dict[str, Tensor]
+Choice = tuple[int, bool]
+
+
+class Run(Protocol):
+    """The part of a run that drivers see."""
+
+    static: Results
+
+    def number(self, name: str, results: Results, t: int) -> Tensor: ...
+
+
+class Driver:
+    """Runs a neuron layer: (words, potentials after the last step, or None where they need not be kept)."""
+
+    # what it is in the report
+    label = "each step"
+    # what there is to choose from; the first is taken unless measured otherwise
+    choices: tuple[Choice, ...] = ((0, False),)
+
+    def __init__(self, layer: NeuronLayer) -> None:
+        self.layer = layer
+
+    def __call__(self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool) -> tuple[Tensor, Tensor | None]:
+        raise NotImplementedError
+
+    def choose(self, choice: Choice) -> None:
+        """Takes another way to the same result."""
+
+
+def driver(layer: NeuronLayer, layers: dict[str, Layer], timed: set[str], exact: bool) -> Driver:
+    """The driver of a layer. `exact`: numbers that are no spikes are in fixed point."""
+    constant = [term for term in layer.terms if term.source not in timed]
+    spikes = [term for term in layer.terms if layers[term.source].spiking]
+    native = layer.bias.device.type == "cpu" and _takes("conv_if", layer.bias)
+    if len(constant) == len(layer.terms):
+        return Constant(layer, constant, layers, exact, native)
+    if len(spikes) + len(constant) < len(layer.terms) or not _fusable(spikes, layer.shape):
+        return Steps(layer, [term for term in layer.terms if term.source in timed], constant, exact)
+    return Events(layer, spikes, constant, layers, exact, native)
+
+
+def _takes(op: str, like: Tensor) -> bool:
+    """Whether the native module runs a family, going by the backends that are there and the one that is forced."""
+    return pick(op, conv_if.op.BACKENDS, like).name == "native"
+
+
+class Constant(Driver):
+    """Neurons that only read the image: one current for all steps."""
+
+    label = "constant"
+
+    def __init__(
+        self, layer: NeuronLayer, terms: Sequence[Term], layers: dict[str, Layer], exact: bool, native: bool
+    ) -> None:
+        super().__init__(layer)
+        self.terms, self.exact = terms, exact
+        self.fixed = _fixed(layer, terms) if exact and native else None
+        self.fire = load(pick("if_constant", if_constant.op.BACKENDS, layer.bias).target)
+
+    def __call__(self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool) -> tuple[Tensor, Tensor | None]:
+        layer = self.layer
+        key = f"{layer.name}.constant"
+        if key not in run.static:
+            if self.fixed is not None:
+                run.static[key] = self.fixed(run.static[self.terms[0].source].to(torch.int32))
+            else:
+                run.static[key] = _constant(layer, self.terms, run, self.exact)
+        start = layer.initial_potential if v is None else v
+        neuron = layer.neuron
+        return self.fire(run.static[key], start, layer.threshold, None, T, neuron.reset, neuron.comparator)
+
+
+class Steps(Driver):
+    """Neurons that read numbers which change over time: a current for each step."""
+
+    def __init__(self, layer: NeuronLayer, terms: Sequence[Term], constant: Sequence[Term], exact: bool) -> None:
+        super().__init__(layer)
+        self.terms, self.constant, self.exact = terms, constant, exact
+
+    def __call__(self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool) -> tuple[Tensor, Tensor | None]:
+        layer = self.layer
+        bias = _bias(layer, self.constant, run, self.exact)
+        currents = torch.stack([self._current(run, results, t) for t in range(T)])
+        start = layer.initial_potential if v is None else v
+        neuron = layer.neuron
+        return if_steps.if_steps(
+            currents, layer.threshold, start, bias=bias, reset=neuron.reset, comparator=neuron.comparator
+        )
+
+    def _current(self, run: Run, results: Results, t: int) -> Tensor:
+        """What the terms that change over time add up to at step t."""
+        total = _sum(self.terms, [run.number(term.source, results, t) for term in self.terms], self.exact)
+        return total if total.is_floating_point() else saturated(total).to(torch.int32)
+
+
+class Events(Driver):
+    """Neurons that read spikes, through convolutions or linear maps: all steps in one call."""
+
+    def __init__(
+        self,
+        layer: NeuronLayer,
+        terms: Sequence[Term],
+        constant: Sequence[Term],
+        layers: dict[str, Layer],
+        exact: bool,
+        native: bool,
+    ) -> None:
+        super().__init__(layer)
+        self.sources = [term.source for term in terms]
+        self.constant, self.exact, self.native = constant, exact, native
+        flat = len(layer.shape) == 1
+        self.terms = list(terms) if flat else [as_conv(term, layer.shape) for term in terms]
+        self.weights = [term.weight.contiguous() for term in self.terms]
+        self.inputs = [layers[name].shape for name in self.sources]
+        convs = [term for term in self.terms if isinstance(term, ConvTerm)]
+        self.geometry = {
+            "stride": [n for conv in convs for n in conv.stride],
+            "padding": [n for conv in convs for n in conv.padding],
+            "dilation": [n for conv in convs for n in conv.dilation],
+            "groups": [conv.groups for conv in convs] if convs else [1] * len(self.terms),
+        }
+        self.plan: Plan | None = None
+        grouped = any(g not in (1, s[-1]) for g, s in zip(self.geometry["groups"], self.inputs, strict=True))
+        if native:
+            self.choices = tuple((v, False) for v in (0, *VECTORS))
+            self.choices += tuple((v, True) for v in VECTORS) if grouped else ()
+            self.choose(self.choices[0])
+
+    @property
+    def label(self) -> str:  # type: ignore[override]
+        if self.plan is None:
+            return "fused"
+        positions = f", {self.plan.positions} positions" if self.plan.positions > 1 else ""
+        return f"{'words' if self.dense else 'events'}, {self.plan.vectors} registers{positions}"
+
+    def choose(self, choice: Choice) -> None:
+        if not self.native:
+            return
+        layer, neuron = self.layer, self.layer.neuron
+        vectors, self.dense = choice
+        self.plan = Plan(
+            self.inputs,
+            self.weights,
+            (1, *layer.shape),
+            layer.threshold,
+            layer.initial_potential,
+            layer.bias,
+            *self.geometry.values(),
+            neuron.reset,
+            neuron.comparator,
+            vectors,
+            self.dense,
+            bias_varies=bool(self.constant),
+        )
+
+    def __call__(self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool) -> tuple[Tensor, Tensor | None]:
+        layer = self.layer
+        words = [results[name] for name in self.sources]
+        if self.plan is not None:
+            bias = _bias(layer, self.constant, run, self.exact) if self.constant else None
+            return self.plan(words, T, v, keep, bias)
+        neuron: dict[str, Any] = {"reset": layer.neuron.reset, "comparator": layer.neuron.comparator}
+        start = layer.initial_potential if v is None else v
+        bias = _bias(layer, self.constant, run, self.exact)
+        if len(layer.shape) == 1:
+            return linear_if.linear_if(words, self.weights, T, layer.threshold, start, bias=bias, **neuron)
+        return conv_if.conv_if(words, self.weights, T, layer.threshold, start, **self.geometry, bias=bias, **neuron)
+
+
+def _bias(layer: NeuronLayer, constant: Sequence[Term], run: Run, exact: bool) -> Tensor:
+    """Bias and constant inputs of a layer, computed once a run where there are any."""
+    if not constant:
+        return layer.bias
+    key = f"{layer.name}.constant"
+    if key not in run.static:
+        run.static[key] = _constant(layer, constant, run, exact)
+    return run.static[key]
+
+
+def _constant(layer: NeuronLayer, terms: Sequence[Term], run: Run, exact: bool) -> Tensor:
+    """Bias and constant inputs of a layer as one current [B, *S, C]."""
+    total = _sum(terms, [run.static[term.source] for term in terms], exact) + layer.bias
+    return saturated(total).to(layer.bias.dtype).contiguous()
+
+
+def _sum(terms: Sequence[Term], inputs: Sequence[Tensor], exact: bool) -> Tensor:
+    parts = [(term.exact if exact else term)(x) for term, x in zip(terms, inputs, strict=True)]
+    return sum(parts[1:], start=parts[0])
+
+
+def _fixed(layer: NeuronLayer, terms: Sequence[Term]) -> FixedConvolution | None:
+    """The native form of the constant current of a layer, where it is one convolution or linear map of int32."""
+    (term, *more) = terms
+    if more or not isinstance(term, ConvTerm | LinearTerm) or term.weight.ndim > 5:
+        return None
+    conv = isinstance(term, ConvTerm)
+    geometry = (term.stride, term.padding, term.dilation, term.groups) if conv else ((), (), (), 1)
+    return FixedConvolution(layer.shape, term.weight, layer.bias, term.shift, *geometry)
+
+
+def _fusable(terms: Sequence[Term], shape: Shape) -> bool:
+    """Whether linear_if (for [F]) or conv_if (for [*S, C]) can take the terms."""
+    if len(shape) == 1:
+        return all(isinstance(term, LinearTerm) for term in terms)
+    per_channel = (isinstance(t, ConvTerm) or (isinstance(t, ScaleTerm) and t.weight.ndim < 2) for t in terms)
+    return len(shape) <= 4 and all(per_channel)
+
+
+def as_conv(term: Term, shape: Shape) -> ConvTerm:
+    """A residual connection as a depthwise convolution of one position; a convolution as it is."""
+    if isinstance(term, ConvTerm):
+        return term
+    dims, channels = len(shape) - 1, shape[-1]
+    ones, zeros = (1,) * dims, (0,) * dims
+    weight = term.weight.expand(channels).reshape(channels, 1, *ones)
+    return ConvTerm(term.source, weight, shape, ones, zeros, ones, channels)

@@ -1,0 +1,70 @@
+"""A dense fixed-point convolution or linear map in the native module: what a layer reads of the image, once a run."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fastsnn import _native
+
+LANES = 16
+
+
+class FixedConvolution:
+    """(sum of weight * x, scaled down by 2^shift, halves up) + bias, saturated at +-(2^30 - 1): exact.
+
+    shape       of the result without the batch, [*S', O]
+    weight      [O, C / groups, *kernel] int32
+    bias        int32, spreads over `shape`
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        weight: Tensor,
+        bias: Tensor,
+        shift: int,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        groups: int,
+    ) -> None:
+        outputs, per_group, *kernel = weight.shape
+        self.shape, self.groups, self.shift = tuple(shape), groups, shift
+        self._missing = 3 - len(kernel)
+        self._geometry = [
+            [*[blank] * self._missing, *numbers]
+            for blank, numbers in zip((1, 1, 0, 1), (kernel, stride, padding, dilation), strict=True)
+        ]
+        taps = weight.flatten(2).unflatten(0, (groups, outputs // groups)).permute(0, 3, 2, 1)
+        self.lanes = -(-(outputs // groups) // LANES) * LANES
+        packed = torch.zeros((*taps.shape[:3], self.lanes), dtype=torch.int32)
+        packed[..., : taps.shape[3]] = taps
+        self._weight = packed
+        positional = any(n > 1 for n in bias.shape[:-1])
+        self._bias = (bias.expand(self.shape) if positional else bias.flatten()).contiguous()
+        self._bias_steps = (outputs, 1) if positional else (0, int(self._bias.numel() > 1))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x [B, *S, C] int32, |x| <= 2^30, contiguous: [B, *S', O] int32."""
+        batch, *sizes, channels = x.shape
+        result = torch.empty((batch, *self.shape), dtype=torch.int32)
+        ones = [1] * self._missing
+        _native.load().fixed(
+            x.data_ptr(),
+            self._weight.data_ptr(),
+            batch,
+            [*ones, *sizes],
+            channels,
+            [*ones, *self.shape[:-1]],
+            self.shape[-1],
+            self.groups,
+            self.lanes,
+            *self._geometry,
+            self.shift,
+            self._bias.data_ptr(),
+            *self._bias_steps,
+            result.data_ptr(),
+            torch.get_num_threads(),
+        )
+        return result
