@@ -14,6 +14,11 @@
 #include <immintrin.h>
 #endif
 
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC takes the lanes behind the last output of a row, which are never read, for ones that are
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
 #if defined(__AVX512BW__)
 #define FASTSNN_VECTOR_BYTES 64
 #elif defined(__AVX2__)

@@ -91,15 +91,15 @@ inline void store(E* to, V v) {
 }
 
 // Writes words, or (shift > 0) adds steps to words whose first `shift` steps are written.
-template <class Word, class Bits>
-inline void store_words(Word* to, const Bits* spikes, int64_t n, int64_t shift) {
+template <class Bits, class Word, class Lane>
+inline void store_words(Word* to, const Lane* spikes, int64_t n, int64_t shift) {
     if (shift == 0) {
         for (int64_t i = 0; i < n; ++i) {
-            to[i] = static_cast<Word>(spikes[i]);
+            to[i] = static_cast<Word>(static_cast<Bits>(spikes[i]));
         }
     } else {
         for (int64_t i = 0; i < n; ++i) {
-            to[i] = static_cast<Word>(to[i] | static_cast<Word>(static_cast<uint32_t>(spikes[i]) << shift));
+            to[i] = static_cast<Word>(to[i] | static_cast<Word>(static_cast<uint32_t>(static_cast<Bits>(spikes[i])) << shift));
         }
     }
 }

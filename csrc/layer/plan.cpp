@@ -2,7 +2,6 @@
 #include "layer/plan.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -11,6 +10,7 @@
 #include <string>
 
 #include "common/threads.h"
+#include "layer/weights.h"
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -45,76 +45,6 @@ void* allocate(std::size_t bytes) {
     return p;
 }
 
-template <class Source>
-struct Weight {
-    const Source* data;
-    i64 per_group, taps[3];
-    Source at(i64 o, i64 c, i64 kz, i64 ky, i64 kx) const {
-        return data[(((o * per_group + c) * taps[0] + kz) * taps[1] + ky) * taps[2] + kx];
-    }
-};
-
-template <class Source>
-Weight<Source> weight_of(const TermSpec& term) {
-    return {static_cast<const Source*>(term.weight), term.channels / term.groups,
-            {term.kernel[0], term.kernel[1], term.kernel[2]}};
-}
-
-// The largest sum of |weight| over what one output reads.
-template <class Source>
-double reach(const std::vector<TermSpec>& terms, i64 outputs) {
-    double most = 0;
-    for (i64 o = 0; o < outputs; ++o) {
-        double sum = 0;
-        for (const TermSpec& term : terms) {
-            const i64 n = term.channels / term.groups * term.kernel[0] * term.kernel[1] * term.kernel[2];
-            const Source* w = static_cast<const Source*>(term.weight) + o * n;
-            for (i64 i = 0; i < n; ++i) {
-                sum += std::abs(static_cast<double>(w[i]));
-            }
-        }
-        most = std::max(most, sum);
-    }
-    return most;
-}
-
-// Whether `times` taps in a row along dimension `d` always have one weight: a pool in front of the convolution.
-template <class Source>
-bool pooled(const TermSpec& term, i64 outputs, int d, i64 times) {
-    const Weight<Source> w = weight_of<Source>(term);
-    for (i64 o = 0; o < outputs; ++o) {
-        for (i64 c = 0; c < w.per_group; ++c) {
-            for (i64 kz = 0; kz < term.kernel[0]; ++kz) {
-                for (i64 ky = 0; ky < term.kernel[1]; ++ky) {
-                    for (i64 kx = 0; kx < term.kernel[2]; ++kx) {
-                        i64 k[3] = {kz, ky, kx};
-                        k[d] -= k[d] % times;
-                        if (w.at(o, c, kz, ky, kx) != w.at(o, c, k[0], k[1], k[2])) {
-                            return false;
-                        }
-                    }
-                }
-            }
-        }
-    }
-    return true;
-}
-
-// How many positions along `d` count as one: the most with which size, stride, padding and kernel are multiples.
-template <class Source>
-i64 pool_of(const TermSpec& term, i64 outputs, int d) {
-    if (term.dilation[d] != 1) {
-        return 1;
-    }
-    const i64 most = std::gcd(std::gcd(term.kernel[d], term.stride[d]), std::gcd(term.padding[d], term.in[d]));
-    for (i64 times = most; times > 1; --times) {
-        if (most % times == 0 && pooled<Source>(term, outputs, d, times)) {
-            return times;
-        }
-    }
-    return 1;
-}
-
 bool reads(const TermSpec& term) {
     return term.channels > 0;
 }
@@ -124,11 +54,10 @@ bool masked(const TermSpec& term, bool dense) {
     return term.groups > 1 && (dense || term.groups == term.channels);
 }
 
-template <class Source>
-EventTerm event_term(const TermSpec& term, i64 outputs) {
+EventTerm event_term(const TermSpec& term, i64 outputs, Number number) {
     EventTerm e{};
     for (int d = 0; d < 3; ++d) {
-        e.pool[d] = pool_of<Source>(term, outputs, d);
+        e.pool[d] = pool_of(term, outputs, d, number);
         e.in[d] = term.in[d];
         e.grid[d] = term.in[d] / e.pool[d];
         e.kernel[d] = term.kernel[d] / e.pool[d];
@@ -168,66 +97,6 @@ i64 default_vectors(i64 lanes, i64 part_channels, bool grouped) {
     return 4;
 }
 
-template <class E, class Source>
-void pack(const Layer& layer, const std::vector<TermSpec>& events, const std::vector<TermSpec>& masks, E* weights,
-          E* tap_weights) {
-    const i64 lanes = layer.block_lanes, outputs = layer.channels;
-    for (i64 part = 0; part < layer.parts; ++part) {
-        for (i64 block = 0; block < layer.blocks; ++block) {
-            const i64 number = part * layer.blocks + block;
-            E* rows = weights + number * (layer.rows + 1) * lanes;
-            E* taps = tap_weights + number * layer.taps * lanes;
-            const i64 count = layer.positions > 1 ? outputs : std::min(lanes, layer.part_channels - block * lanes);
-            for (i64 p = 0; p < layer.positions; ++p) {
-                for (i64 l = 0; l < count; ++l) {
-                    const i64 o = part * layer.part_channels + block * lanes + l, lane = p * count + l;
-                    for (std::size_t i = 0; i < events.size(); ++i) {
-                        const EventTerm& e = layer.event[i];
-                        const Weight<Source> w = weight_of<Source>(events[i]);
-                        const i64 group = o / (outputs / events[i].groups);
-                        const i64 first = e.grouped ? group * w.per_group - part * e.part_channels : 0;
-                        for (i64 kz = 0; kz < e.kernel[0]; ++kz) {
-                            for (i64 ky = 0; ky < e.kernel[1]; ++ky) {
-                                for (i64 kx = 0; kx < e.kernel[2]; ++kx) {
-                                    const i64 kernel_row = kz * e.kernel[1] + ky;
-                                    // dilated kernels have a run for each tap, others one run for all
-                                    const i64 run = e.runs > 1 ? kernel_row * e.runs + kx : kernel_row;
-                                    const i64 x = e.runs > 1 ? 0 : p * e.stride[2] + kx;
-                                    E* row = rows + (e.first_row + (run * e.span + x) * e.part_channels + first) * lanes;
-                                    for (i64 c = 0; c < w.per_group; ++c) {
-                                        row[c * lanes + lane] = static_cast<E>(
-                                            w.at(o, c, kz * e.pool[0], ky * e.pool[1], kx * e.pool[2]));
-                                    }
-                                }
-                            }
-                        }
-                    }
-                    for (std::size_t i = 0; i < masks.size(); ++i) {
-                        const MaskTerm& m = layer.mask[i];
-                        const i64 n = m.kernel[0] * m.kernel[1] * m.kernel[2];
-                        const Source* from = static_cast<const Source*>(masks[i].weight) + o * m.per_group * n;
-                        for (i64 k = 0; k < n * m.per_group; ++k) {
-                            const i64 tap = k % n * m.per_group + k / n;
-                            taps[(m.first_tap + tap) * lanes + lane] = static_cast<E>(from[k]);
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-template <class F>
-void with_types(Number number, F run) {
-    switch (number) {
-        case Number::i16: return run(std::int16_t{}, std::int16_t{});
-        case Number::i32: return run(std::int32_t{}, std::int32_t{});
-        case Number::wide: return run(std::int64_t{}, std::int32_t{});
-        case Number::f32: return run(float{}, float{});
-        case Number::f64: return run(double{}, double{});
-    }
-}
-
 }  // namespace
 
 void Plan::Free::operator()(void* p) const {
@@ -251,7 +120,7 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
                                     std::to_string(terms.size()));
     }
     if (number == Number::i32 &&
-        (reach<std::int32_t>(terms, outputs) + bias_reach >= 1073741824.0 || least_threshold < 0)) {
+        (reach(terms, outputs, number) + bias_reach >= 1073741824.0 || least_threshold < 0)) {
         number_ = Number::wide;
     }
     Layer& la = layer_;
@@ -287,7 +156,7 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
     bool dilated = false;
     for (int i = 0; i < la.events; ++i) {
         EventTerm& e = la.event[i];
-        with_types(number_, [&](auto, auto source) { e = event_term<decltype(source)>(events[i], outputs); });
+        e = event_term(events[i], outputs, number_);
         e.part_channels = e.grouped ? la.part_channels / (outputs / events[i].groups) * (e.channels / events[i].groups)
                                     : e.channels;
         dilated = dilated || (e.kernel[2] > 1 && e.dilation[2] > 1);
@@ -320,10 +189,7 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
     tap_weights_.reset(allocate(static_cast<std::size_t>(all * la.taps)));
     la.weights = weights_.get();
     la.tap_weights = tap_weights_.get();
-    with_types(number_, [&](auto value, auto source) {
-        using E = decltype(value);
-        pack<E, decltype(source)>(la, events, masks, static_cast<E*>(weights_.get()), static_cast<E*>(tap_weights_.get()));
-    });
+    pack(la, number_, events, masks, weights_.get(), tap_weights_.get());
 }
 
 void Plan::run(const Call& given, int threads) const {

@@ -12,6 +12,7 @@ from fastsnn.convert.graph import Neuron
 from fastsnn.convert.maxpool import apply_policy
 from fastsnn.convert.measure import LayerError
 from fastsnn.convert.quantise import PRECISIONS, to_precision
+from fastsnn.convert.quantise16 import measure, to_int16
 from fastsnn.convert.report import describe
 from fastsnn.errors import ConversionError
 from fastsnn.methods import Method, build
@@ -19,6 +20,9 @@ from fastsnn.network import SpikingNetwork, steps
 from fastsnn.program import Program
 
 log = logging.getLogger("fastsnn")
+
+# images that the range of int16 is measured on
+RANGE_IMAGES = 64
 
 
 def convert(
@@ -40,7 +44,8 @@ def convert(
     method       "opi", or a `fastsnn.methods.Method`
     timesteps    T of the network's calls, and the T that thresholds are chosen for
     max_pool     "gate" (by firing rate), "before" (the neuron), "average" or "or": see `fastsnn.convert.maxpool`
-    precision    "int32": fixed point, exact and the same everywhere; "float32"; "float64"
+    precision    "int32": fixed point, exact and the same everywhere; "int16": the same with weights of about 12 bits,
+                 twice as fast, for layers whose range on the calibration images allows it; "float32"; "float64"
     options      of the method: threshold, per_channel, initial_potential, reset, comparator, seed, see `OPI`
 
     Returns a SpikingNetwork on the model's device. Raises ConversionError, before calibration, that lists every node
@@ -78,8 +83,11 @@ def convert(
     program = lower(graph, units, method.neuron)
     _start(program, method, found, timesteps)
     final = to_precision(program, precision, found.peaks).to(device)
+    wide: dict[str, str] = {}
+    if precision == "int16":
+        final, wide = to_int16(program, final, measure(final, found.samples[:RANGE_IMAGES], timesteps))
     title = f"{type(model).__name__} -> {method}, T={timesteps}, {precision}"
-    report = describe(final, graph, title, max_pool)
+    report = describe(final, graph, title, max_pool, wide)
     log.info("%s", report)
     return SpikingNetwork(final, captured.rebuild, timesteps, precision, method, report)
 

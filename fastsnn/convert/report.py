@@ -1,5 +1,6 @@
 """What became of each node of the network that was converted, layer by layer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fastsnn.convert.graph import Graph, MaxPool
@@ -50,8 +51,13 @@ class Report:
         return "\n".join([self.title, lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
-def describe(program: Program, graph: Graph, title: str, max_pool: str) -> Report:
-    """The report of a program that was lowered from `graph`."""
+def describe(
+    program: Program, graph: Graph, title: str, max_pool: str, wide: Mapping[str, str] | None = None
+) -> Report:
+    """The report of a program that was lowered from `graph`.
+
+    wide  layers that stay int32 in an int16 network, and why
+    """
     inner, timed = program.inner(), program.timed()
     rows = []
     for name, layer in program.layers.items():
@@ -67,7 +73,7 @@ def describe(program: Program, graph: Graph, title: str, max_pool: str) -> Repor
                 "+".join(operators),
                 shape,
                 _threshold(layer),
-                _remark(layer, graph, max_pool, inner, timed),
+                "; ".join(filter(None, [_remark(layer, graph, max_pool, inner, timed), _stays(name, wide or {})])),
             )
         )
     return Report(title, tuple(rows))
@@ -121,6 +127,10 @@ def _remark(layer: Layer, graph: Graph, max_pool: str, inner: set[str], timed: s
     if max_pool == "average" and any("max_pool" in graph.nodes[n].origin for n in layer.folded if n in graph.nodes):
         remarks.append("max pool replaced by average pool: equal only if trained so")
     return "; ".join(remarks)
+
+
+def _stays(name: str, wide: Mapping[str, str]) -> str:
+    return f"int32: {wide[name]}" if name in wide else ""
 
 
 def _size(shape: tuple[int, ...]) -> str:

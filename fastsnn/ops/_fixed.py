@@ -36,7 +36,7 @@ class FixedConvolution:
             [*[blank] * self._missing, *numbers]
             for blank, numbers in zip((1, 1, 0, 1), (kernel, stride, padding, dilation), strict=True)
         ]
-        taps = weight.flatten(2).unflatten(0, (groups, outputs // groups)).permute(0, 3, 2, 1)
+        taps = weight.reshape(outputs, per_group, -1).unflatten(0, (groups, outputs // groups)).permute(0, 3, 2, 1)
         self.lanes = -(-(outputs // groups) // LANES) * LANES
         packed = torch.zeros((*taps.shape[:3], self.lanes), dtype=torch.int32)
         packed[..., : taps.shape[3]] = taps

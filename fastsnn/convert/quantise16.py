@@ -1,0 +1,130 @@
+"""Sixteen-bit fixed point: how large a number one threshold may be in each channel, and which layers have to stay int32.
+
+A membrane potential must stay within 16 bits at the test, and a current within half of that, because a potential that is
+inhibited for long saturates at -2^14 and a current comes on top. What both reach is measured on calibration images with
+the int32 network, and half of the room is kept for images that reach further.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fastsnn.engine import Simulation
+from fastsnn.errors import ConversionError
+from fastsnn.program import NeuronLayer, Program, Term
+
+# Source of the default: a threshold of 4096 leaves weights about 12 bits
+MOST = 4096
+# fewer steps to a threshold than this, and rounding would decide too many spikes
+LEAST = 128
+POTENTIAL, CURRENT, LARGEST = 2**14, 2**13, 2**15 - 1
+IMAGES = 16
+
+
+@dataclass
+class Range:
+    """What one layer reaches, in thresholds, per channel [C]: potentials before the reset, and currents either way."""
+
+    potential: Tensor
+    current: Tensor
+
+
+@torch.inference_mode()
+def measure(program: Program, samples: Tensor, T: int) -> dict[str, Range]:
+    """Ranges of all neuron layers of an int32 program with soft reset over T steps on sample images [N, C, *S]."""
+    names = [name for name, layer in program.neurons.items() if layer.neuron.reset == "soft"]
+    ranges: dict[str, Range] = {}
+    for images in samples.split(IMAGES):
+        simulation = Simulation(program, images)
+        before = {name: program.neurons[name].initial_potential for name in names}
+        for _ in range(T):
+            # a step at a time: what the neuron had before it fired is what it has plus a threshold where it did
+            words, _ = simulation.advance(1, names)
+            for name in names:
+                layer, after = program.neurons[name], simulation.potential[name]
+                if after is None:
+                    raise TypeError(f"no potentials of {name} were kept")
+                threshold = layer.threshold.long()
+                peak = after.long() + words[name].long() * threshold
+                seen = [_most(v, threshold) for v in (peak.clamp(min=0), (peak - before[name].long()).abs())]
+                known = ranges.get(name)
+                ranges[name] = Range(*seen if known is None else map(torch.maximum, seen, vars(known).values()))
+                before[name] = after
+    return ranges
+
+
+def _most(values: Tensor, threshold: Tensor) -> Tensor:
+    return values.flatten(0, -2).amax(0).double() / threshold.double()
+
+
+def to_int16(exact: Program, program: Program, ranges: dict[str, Range]) -> tuple[Program, dict[str, str]]:
+    """An int32 program with the layers that allow it in 16 bits, and for the others the reason why not.
+
+    exact  the same program in float64, which weights are rounded from
+
+    Raises ConversionError with all reasons where no layer allows it.
+    """
+    program = copy.deepcopy(program)
+    spiking = {name for name, layer in program.layers.items() if layer.spiking}
+    reasons: dict[str, str] = {}
+    for name, layer in program.neurons.items():
+        source = exact.neurons[name]
+        if layer.neuron.reset != "soft":
+            reasons[name] = "hard reset"
+        elif any(term.source not in spiking for term in layer.terms):
+            reasons[name] = "reads numbers that are not spikes"
+        else:
+            scale, why = scale_of(source, ranges[name])
+            if why is None:
+                _quantise(layer, source, scale)
+            else:
+                reasons[name] = why
+    if len(reasons) == len(program.neurons):
+        listed = "; ".join(f"{name}: {why}" for name, why in reasons.items())
+        raise ConversionError(f'precision "int16" fits none of the layers: {listed}')
+    return program, reasons
+
+
+def scale_of(layer: NeuronLayer, reached: Range) -> tuple[Tensor, str | None]:
+    """What one threshold becomes in each channel, [C] int64; and why 16 bits are too few, or None."""
+    channels = layer.shape[-1]
+    weights = torch.stack([_largest(term, channels) for term in layer.terms]).amax(0)
+    flat = (layer.bias, layer.initial_potential)
+    fixed = torch.stack([x.double().abs().expand(*layer.shape).flatten(0, -2).amax(0) for x in flat]).amax(0)
+    rooms = ((POTENTIAL, reached.potential), (CURRENT, reached.current), (LARGEST, torch.maximum(weights, fixed)))
+    scale = torch.full((channels,), float(MOST), dtype=torch.float64)
+    for room, largest in rooms:
+        scale = torch.minimum(scale, room / largest.cpu().clamp(min=1e-30))
+    scale = scale.floor().long()
+    worst = int(scale.argmin())
+    if scale[worst] >= LEAST:
+        return scale, None
+    names = ("potentials", "currents", "weights")
+    tightest = min(range(3), key=lambda i: float(rooms[i][0] / rooms[i][1][worst].clamp(min=1e-30)))
+    reached_there = float(rooms[tightest][1][worst])
+    return scale, (
+        f"16 bits would overflow: {names[tightest]} of channel {worst} reach {reached_there:.3g} thresholds, "
+        f"which leaves {int(scale[worst])} steps to a threshold and needs {LEAST}"
+    )
+
+
+def _largest(term: Term, channels: int) -> Tensor:
+    """Largest |weight| for each output channel, [C]."""
+    weight = term.weight.double().abs()
+    return weight.expand(channels) if weight.ndim < 2 else weight.flatten(1).amax(1)
+
+
+def _quantise(layer: NeuronLayer, source: NeuronLayer, scale: Tensor) -> None:
+    scale = scale.to(layer.bias.device).double()
+
+    def fixed(values: Tensor, by: Tensor = scale) -> Tensor:
+        return (values.to(scale.device).double() * by).round().to(torch.int16)
+
+    for term, exact in zip(layer.terms, source.terms, strict=True):
+        by = scale if exact.weight.ndim < 2 else scale.reshape(-1, *[1] * (exact.weight.ndim - 1))
+        term.weight = fixed(exact.weight, by)
+    layer.bias = fixed(source.bias)
+    layer.initial_potential = fixed(source.initial_potential)
+    layer.threshold = fixed(torch.ones((), dtype=torch.float64))
