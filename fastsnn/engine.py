@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fastsnn._registry import choose
 from fastsnn.ops import pack, pool
+from fastsnn.ops import readout as readouts
 from fastsnn.ops._step import spikes_at
 from fastsnn.prepared import Prepared
 from fastsnn.program import GateLayer, InputLayer, Layer, NeuronLayer, Program, RouteLayer
@@ -59,7 +60,7 @@ class Simulation:
                 self.seconds[name] = perf_counter() - start
             if name in keep:
                 kept[name] = results[name]
-            for source in self.prepared.sources[name]:
+            for source in set(self.prepared.sources[name]):
                 readers[source] -= 1
                 if readers[source] == 0:
                     results.pop(source, None)
@@ -92,7 +93,8 @@ class Simulation:
         if isinstance(layer, GateLayer):
             return self._gate(layer, results[layer.source], T)
         if isinstance(layer, RouteLayer) and layer.spiking:
-            return layer.dense([results[s] for s in layer.sources])
+            route = self.prepared.routes.get(layer.name, layer.dense)
+            return route([results[s] for s in self.prepared.sources[layer.name]])
         return torch.stack([saturated(self._at(layer, results, t)) for t in range(T)])
 
     def _at(self, layer: Layer, results: dict[str, Tensor], t: int) -> Tensor:
@@ -126,6 +128,17 @@ class Simulation:
 
     def _read(self, kept: dict[str, Tensor], T: int, over_time: bool) -> list[Tensor]:
         """Adds a chunk to the sums over time and applies the head to the means: at its end, or at each step."""
+        readout = self.prepared.readout
+        if readout is not None:
+            words = kept[readout.source].flatten(1)
+            before = self.sums.get(readout.source)
+            if before is None:
+                before = torch.zeros(words.shape, dtype=torch.int32, device=words.device)
+            run = choose("readout", readouts.op.BACKENDS, words)
+            logits, after = run(words, readout.weight, readout.bias, before, T, self.steps, over_time)
+            self.sums[readout.source] = after
+            self.steps += T
+            return [logits.unflatten(-1, readout.shape)]
         if not over_time:
             for name in self.prepared.boundary:
                 spiking = self.layers[name].spiking

@@ -1,9 +1,14 @@
 """What all runs of a program share: the order of its layers, who reads whom, and how each neuron layer is driven."""
 
 import torch
+from torch import Tensor
 
+from fastsnn._registry import pick
 from fastsnn.drive import Choice, Driver, driver
-from fastsnn.program import NeuronLayer, Program
+from fastsnn.head import Readout, readout_of
+from fastsnn.ops import readout
+from fastsnn.ops._route import Route
+from fastsnn.program import Layer, NeuronLayer, Program, RouteLayer
 
 
 class Prepared:
@@ -16,25 +21,53 @@ class Prepared:
     head               layers that no neuron depends on
     sources, readers   of each running layer; how many running layers read a layer
     boundary           layers that run over time and that the head, or an output, reads
+    routes             movement of words that the native module does
+    readout            the head as one matrix, where it is one
     """
 
     def __init__(self, program: Program, choices: dict[str, Choice] | None = None) -> None:
         self.layers = program.layers
         self.inner, self.timed = program.inner(), program.timed()
-        self.running = [(n, la) for n, la in self.layers.items() if n in self.inner and n in self.timed]
         self.head = [(n, la) for n, la in self.layers.items() if n not in self.inner]
-        self.sources = {name: tuple(set(layer.sources)) for name, layer in self.running}
-        self.readers = dict.fromkeys(self.layers, 0)
-        for sources in self.sources.values():
-            for source in sources:
-                self.readers[source] += 1
         read = {source for _, layer in self.head for source in layer.sources} | set(program.outputs)
         self.boundary = {name for name in read if name in self.inner and name in self.timed}
         double = any(la.bias.dtype == torch.float64 for la in self.layers.values() if hasattr(la, "bias"))
         self.real = torch.float64 if double else torch.float32
+        device = next(program.buffers()).device
+        self.native = pick("readout", readout.op.BACKENDS, torch.empty(0, device=device)).name == "native"
+        self.readout: Readout | None = readout_of(program, self.inner, self.real)
+
+        running = {n: la for n, la in self.layers.items() if n in self.inner and n in self.timed}
+        self.sources = {name: tuple(layer.sources) for name, layer in running.items()}
+        self.routes: dict[str, Route] = {}
+        if self.native:
+            self._route(running)
+        self.running = list(running.items())
+        self.readers = dict.fromkeys(self.layers, 0)
+        for sources in self.sources.values():
+            for source in set(sources):
+                self.readers[source] += 1
         self.drivers: dict[str, Driver] = {}
         for name, layer in self.running:
             if isinstance(layer, NeuronLayer):
                 self.drivers[name] = driver(layer, self.layers, self.timed, program.exponent is not None)
                 if choices and name in choices:
                     self.drivers[name].choose(choices[name])
+
+    def _route(self, running: dict[str, Layer]) -> None:
+        """Routes of spikes as runs of elements to copy; a route that only another one reads becomes part of that."""
+        indices: dict[str, Tensor] = {}
+        for name, layer in list(running.items()):
+            if not isinstance(layer, RouteLayer) or not layer.spiking or layer.index is None:
+                continue
+            index, (first, *more) = layer.index, layer.sources
+            alone = [n for n, la in running.items() if first in la.sources] == [name] and first not in self.boundary
+            if not more and alone and first in indices:
+                inner = indices.pop(first)
+                index = torch.where(index < 0, -1, inner.flatten()[index.clamp(min=0)])
+                self.sources[name] = self.sources.pop(first)
+                del running[first]
+            indices[name] = index
+        for name, index in indices.items():
+            sizes = [torch.Size(self.layers[s].shape).numel() for s in self.sources[name]]
+            self.routes[name] = Route(index.reshape(self.layers[name].shape), sizes)

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -131,6 +132,25 @@ void pool(fastsnn::PoolKind kind, address words, int word_bytes, i64 batch, cons
                              [&](i64 begin, i64 end) { kernels().pool(call, kind, begin, end); });
 }
 
+// Copies runs of elements: `runs` [n, 4] of destination, length, source (-1: zeros), place in it; all in elements.
+void route(const std::vector<address>& sources, const std::vector<i64>& sizes, int bytes, address runs, i64 n,
+           address result, i64 size, i64 batch) {
+    const i64* table = at<const i64>(runs);
+    py::gil_scoped_release nogil;
+    for (i64 b = 0; b < batch; ++b) {
+        char* to = at<char>(result) + b * size * bytes;
+        for (i64 i = 0; i < n; ++i) {
+            const i64 *run = table + 4 * i, length = run[1] * bytes;
+            if (run[2] < 0) {
+                std::memset(to + run[0] * bytes, 0, static_cast<std::size_t>(length));
+            } else {
+                const char* from = at<const char>(sources[run[2]]) + (b * sizes[run[2]] + run[3]) * bytes;
+                std::memcpy(to + run[0] * bytes, from, static_cast<std::size_t>(length));
+            }
+        }
+    }
+}
+
 void readout(address words, int word_bytes, address weight, address bias, bool wide, address counts, address counts_out,
              address logits, i64 batch, i64 inputs, i64 outputs, i64 T, i64 steps_before, bool over_time, int threads) {
     const fastsnn::ReadoutCall call{at<const void>(words),
@@ -218,6 +238,7 @@ PYBIND11_MODULE(_cpu, m) {
 
     m.def("neurons", &neurons);
     m.def("pool", &pool);
+    m.def("route", &route);
     m.def("readout", &readout);
     m.def("fixed", &fixed);
 

@@ -83,18 +83,15 @@ MaskTerm mask_term(const TermSpec& term, i64 outputs) {
     return m;
 }
 
-// Registers a block has unless measured otherwise: rows of half a cache page for wide layers, a few outputs of a row
-// together for narrow ones.
-i64 default_vectors(i64 lanes, i64 part_channels, bool grouped) {
-    if (grouped) {
-        return 1;
+// Registers a block has unless measured otherwise: rows of four, of two where the rows of a block would leave the
+// second-level cache, and no more than the outputs of a few neighbouring positions fill.
+i64 default_vectors(i64 lanes, i64 outputs, i64 width, i64 rows, int vector_bytes, bool grouped) {
+    constexpr i64 BLOCK_BYTES = 224 * 1024, NEIGHBOURS = 4;
+    i64 vectors = rows * 4 * vector_bytes > BLOCK_BYTES ? 2 : 4;
+    while (vectors > 1 && (grouped || (vectors / 2) * lanes >= outputs * std::min(width, NEIGHBOURS))) {
+        vectors /= 2;
     }
-    for (i64 vectors : {1, 2, 4}) {
-        if (part_channels * (vectors == 1 ? 2 : 1) <= vectors * lanes) {
-            return vectors;
-        }
-    }
-    return 4;
+    return vectors;
 }
 
 }  // namespace
@@ -137,7 +134,11 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
         group = term.groups > 1 ? std::lcm(group, outputs / term.groups) : group;
     }
     const bool grouped = std::any_of(events.begin(), events.end(), [](const TermSpec& t) { return t.groups > 1; });
-    la.vectors = vectors ? vectors : default_vectors(lanes, grouped ? group : outputs, grouped);
+    i64 rows = 0;
+    for (const TermSpec& term : events) {
+        rows += term.kernel[0] * term.kernel[1] * term.kernel[2] * term.channels / term.groups;
+    }
+    la.vectors = vectors ? vectors : default_vectors(lanes, outputs, out[2], rows, kernels.vector_bytes, grouped);
     la.block_lanes = la.vectors * lanes;
     la.part_channels = outputs;
     if (grouped) {
