@@ -139,7 +139,7 @@ class Events(Driver):
         self.plan: Plan | None = None
         grouped = any(g not in (1, s[-1]) for g, s in zip(self.geometry["groups"], self.inputs, strict=True))
         if native:
-            self.choices = tuple((v, False) for v in (0, *VECTORS))
+            self.choices = ((0, False), *((v, False) for v in VECTORS))
             self.choices += tuple((v, True) for v in VECTORS) if grouped else ()
             self.choose(self.choices[0])
 

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from operator import index
 from threading import Lock
 from typing import Any
@@ -26,8 +27,9 @@ class SpikingNetwork(nn.Module):
     calibration images, on the device of the network.
 
     timesteps    T of a call that names none
-    precision    "int32" (exact fixed point: spikes do not depend on batch, threads or device), "float32" or "float64"
-    report       what became of each layer; print it
+    precision    "int32" (exact fixed point: spikes do not depend on batch, threads or device), "int16" (the same, with
+                 weights of about 12 bits), "float32" or "float64"
+    report       what became of each layer; print it. After `tune`, also how each layer runs
     """
 
     def __init__(
@@ -42,7 +44,9 @@ class SpikingNetwork(nn.Module):
         super().__init__()
         self.program = program
         self.rebuild = rebuild
-        self.timesteps, self.precision, self.method, self.report = timesteps, precision, method, report
+        self.timesteps, self.precision, self.method = timesteps, precision, method
+        self._report = report
+        self._measured: dict[str, str] = {}
         self._choices: dict[str, Choice] = {}
         self._ready: tuple[Any, Prepared] | None = None
         self._lock = Lock()
@@ -118,6 +122,46 @@ class SpikingNetwork(nn.Module):
         self._check(x)
         outputs = self.program.dense(channels_last(x.to(self._real())), clip)
         return self.rebuild([logical(out) for out in outputs])
+
+    @property
+    def report(self) -> Any:
+        """What became of each layer; after `tune` also how it runs and what that took."""
+        if not self._measured:
+            return self._report
+        rows = tuple(
+            replace(row, remark="; ".join(filter(None, [row.remark, self._measured.get(row.layer)])))
+            for row in self._report.rows
+        )
+        return replace(self._report, rows=rows)
+
+    @torch.inference_mode()
+    def tune(self, x: Tensor, timesteps: int | None = None, rounds: int = 5) -> None:
+        """Measures every way to run each layer on images like x and keeps the fastest; never changes a result.
+
+        x       [B, C, *S]: the batch size, and the firing rates of these images, decide what is fastest
+        rounds  times that each way is tried; the least time counts
+        """
+        if steps(rounds) and len(x) == 0:
+            raise ValueError("tune needs at least one image, got none")
+        self._check(x)
+        drivers = self._prepare().drivers
+        times: dict[str, dict[Choice, float]] = {name: {} for name in drivers}
+        for i in range(max((len(d.choices) for d in drivers.values()), default=0)):
+            trial = {name: d.choices[min(i, len(d.choices) - 1)] for name, d in drivers.items()}
+            prepared = Prepared(self.program, trial)
+            for _ in range(rounds):
+                simulation = Simulation(self.program, x, prepared)
+                simulation.seconds = {}
+                simulation.advance(min(self._steps(timesteps), simulation.longest_chunk()), last=True)
+                for name, choice in trial.items():
+                    seconds = simulation.seconds[name]
+                    times[name][choice] = min(times[name].get(choice, seconds), seconds)
+        self._choices = {name: min(found, key=lambda c, f=found: f[c]) for name, found in times.items()}
+        self._ready = None
+        self._measured = {
+            name: f"{driver.label}: {1e3 * times[name][self._choices[name]]:.3g} ms"
+            for name, driver in self._prepare().drivers.items()
+        }
 
     @property
     def device(self) -> torch.device:

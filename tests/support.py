@@ -11,6 +11,7 @@ from fastsnn.errors import BackendUnavailable
 from fastsnn.testing.cases import CASES
 
 LIMIT = 2**30
+LIMIT_16 = 2**14
 WORD = {8: torch.uint8, 16: torch.int16, 32: torch.int32}
 
 
@@ -61,8 +62,13 @@ def words_of(spikes):
 
 
 def naive_if(current, v, threshold, bias=None, reset="soft", comparator=">="):
-    """One neuron after the other in Python's own numbers: (words [*N], v [*N] in 64 bits), from currents [T, *N]."""
+    """One neuron after the other in Python's own numbers: (words [*N], v [*N] in 64 bits), from currents [T, *N].
+
+    Potentials v of int16 mean sums that wrap at 16 bits.
+    """
     T, *shape = current.shape
+    narrow = v.dtype == torch.int16
+    limit = LIMIT_16 if narrow else LIMIT
     exact = not current.is_floating_point()
     wide = torch.int64 if exact else torch.float64
     current = current.cpu().to(wide)
@@ -74,11 +80,12 @@ def naive_if(current, v, threshold, bias=None, reset="soft", comparator=">="):
     for n, column in enumerate(columns):
         V, fired = start[n], []
         for drive in column:
-            V += min(max(drive, 1 - LIMIT), LIMIT - 1) if exact else drive
+            V += drive if narrow or not exact else min(max(drive, 1 - LIMIT), LIMIT - 1)
+            V = (V + 2**15) % 2**16 - 2**15 if narrow else V
             fired.append(V > theta[n] or (comparator == ">=" and V == theta[n]))
             if fired[-1]:
                 V = V - theta[n] if reset == "soft" else 0
-            V = min(max(V, -LIMIT), LIMIT) if exact else V
+            V = min(max(V, -limit), limit) if exact else V
         spikes.append(fired)
         ends.append(V)
     spikes = torch.tensor(spikes, dtype=torch.int64).reshape(*shape, T).movedim(-1, 0)

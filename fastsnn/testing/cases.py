@@ -1,7 +1,8 @@
 """The cases of every family, from a seed: what tests compare on and benchmarks time.
 
-Every value is a whole multiple of a unit (1/8; in fixed point 2^21, an eighth of the default threshold). Sums are then
-exact in each dtype and in any order, and potentials meet thresholds exactly often enough to tell >= from >.
+Every value is a whole multiple of a unit (1/8; in fixed point an eighth of the default threshold: 2^21, in 16 bits 2^9).
+Sums are then exact in each dtype and in any order (in 16 bits: modulo 2^16, and some do wrap), and potentials meet
+thresholds exactly often enough to tell >= from >.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,8 +19,8 @@ from fastsnn.windows import output_size
 
 SIZES = (1, 63, 257, 1000)
 STEPS = (1, 7, 8, 9, 16, 31, 32)
-DTYPES = (torch.float32, torch.float64, torch.int32)
-UNIT = {torch.float32: 1 / 8, torch.float64: 1 / 8, torch.int32: 2**21}
+DTYPES = (torch.float32, torch.float64, torch.int32, torch.int16)
+UNIT = {torch.float32: 1 / 8, torch.float64: 1 / 8, torch.int32: 2**21, torch.int16: 2**9}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,209 @@
+"""The native layer in every form: each instruction set, block size, number of threads, batch and split of T, one result."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastsnn import _native
+from fastsnn.ops._plan import VECTORS, Plan
+from fastsnn.ops.conv_if import reference as conv_reference
+from fastsnn.ops.conv_if.op import output_shape
+from fastsnn.spikes import word_dtype
+from fastsnn.testing.cases import CASES, random_words
+
+pytestmark = pytest.mark.skipif(_native.reason() is not None, reason=str(_native.reason()))
+
+SETS = _native.load().instruction_sets() if _native.reason() is None else []
+EXACT = [case for case in CASES["conv_if"] if "int" in case.name]
+
+
+@pytest.fixture(params=SETS)
+def instruction_set(request):
+    before = _native.load().instruction_set()
+    _native.load().select_instruction_set(request.param)
+    yield request.param
+    _native.load().select_instruction_set(before)
+
+
+def plan_of(args, vectors=0, dense=False):
+    words, weights, v, threshold, bias, _, *geometry = args
+    *numbers, groups, reset, comparator = geometry
+    dims = words[0].ndim - 2
+    shape = output_shape(words[0], weights[0], *(n[:dims] for n in numbers))
+    inputs = [w.shape[1:] for w in words]
+    return Plan(inputs, weights, shape, threshold, v, bias, *numbers, groups, reset, comparator, vectors, dense), shape
+
+
+def wanted(args, shape):
+    return conv_reference.conv_if(*args, shape)
+
+
+def same(got, want):
+    return all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
+
+
+def test_the_machine_has_at_least_the_baseline():
+    assert "baseline" in SETS
+    assert _native.load().instruction_set() in SETS
+    with pytest.raises(ValueError, match="does not run instruction set sse9"):
+        _native.load().select_instruction_set("sse9")
+
+
+@pytest.mark.parametrize("vectors", [0, *VECTORS])
+def test_every_instruction_set_and_block_gives_the_same(instruction_set, vectors):
+    for case in EXACT:
+        args = case.arguments()
+        plan, shape = plan_of(args, vectors)
+        assert plan._plan.instruction_set == instruction_set
+        assert vectors in (0, plan.vectors)
+        assert same(plan(args[0], args[5]), wanted(args, shape)), case.name
+
+
+def test_looking_at_every_word_gives_the_same(instruction_set):
+    for case in EXACT:
+        if "grouped" in case.name or "depthwise" in case.name:
+            args = case.arguments()
+            for vectors in VECTORS:
+                plan, shape = plan_of(args, vectors, dense=True)
+                assert same(plan(args[0], args[5]), wanted(args, shape)), case.name
+
+
+@pytest.mark.parametrize("threads", [2, 3, 16])
+def test_threads_give_the_same(threads):
+    torch.set_num_threads(threads)
+    for case in EXACT:
+        args = case.arguments()
+        plan, shape = plan_of(args)
+        assert same(plan(args[0], args[5]), wanted(args, shape)), case.name
+
+
+def simple(words, weight, T, **change):
+    """A 3x3 convolution with padding, in 32 or 16 bits: its plan, and what the reference gives."""
+    number = {torch.int32: 2**24, torch.int16: 2**12}[weight.dtype]
+    theta, v = (torch.tensor(x, dtype=weight.dtype) for x in (number, number // 2))
+    args = ([words], [weight], v, theta, None, T, [1, 1], [1, 1], [1, 1], [1], "soft", ">=")
+    plan, shape = plan_of(args, **change)
+    return plan, wanted(args, shape)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16])
+def test_wide_layers_blocks_and_threads(dtype):
+    """More outputs than a block, more weights than the cache takes, blocks shared out to threads."""
+    g = torch.Generator().manual_seed(0)
+    scale = {torch.int32: 2**20, torch.int16: 2**8}[dtype]
+    weight = torch.randint(-scale, scale, (300, 130, 3, 3), generator=g).to(dtype)
+    words = random_words(g, (2, 5, 6, 130), 9)
+    plan, want = simple(words, weight, 9)
+    for threads in (1, 2, 5):
+        torch.set_num_threads(threads)
+        assert same(plan([words], 9), want)
+
+
+def test_more_rows_than_sixteen_bits_count():
+    """K = 66,000 inputs: the lists hold 32-bit rows."""
+    g = torch.Generator().manual_seed(0)
+    words, weight = random_words(g, (2, 66_000), 3), torch.randint(-300, 400, (3, 66_000), generator=g).int()
+    theta, v = torch.tensor(2**20, dtype=torch.int32), torch.tensor(0, dtype=torch.int32)
+    plan = Plan([(66_000,)], [weight], (2, 3), theta, v, None, [], [], [], [1], "soft", ">=")
+    spikes = torch.stack([(words >> t) & 1 for t in range(3)]).long()
+    current, potential, want = spikes @ weight.long().T, 0, 0
+    for t in range(3):
+        potential = potential + current[t]
+        fired = potential >= 2**20
+        potential = (potential - fired * 2**20).clamp(-(2**30), 2**30)
+        want = want | (fired.long() << t)
+    got, after = plan([words], 3)
+    assert torch.equal(got.long(), want) and torch.equal(after.long(), potential)
+
+
+def test_a_long_row_of_positions():
+    """A row of 70,000 inputs, in one dimension."""
+    g = torch.Generator().manual_seed(0)
+    words = random_words(g, (1, 35_000, 2), 5)
+    weight = torch.randint(-(2**22), 2**23, (3, 2, 3), generator=g).int()
+    theta = torch.tensor(2**24, dtype=torch.int32)
+    args = ([words], [weight], theta // 2, theta, None, 5, [1], [1], [1], [1], "soft", ">=")
+    plan, shape = plan_of(args)
+    assert same(plan([words], 5), wanted(args, shape))
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16])
+def test_more_than_65536_outputs_and_any_split_of_T(dtype):
+    g = torch.Generator().manual_seed(1)
+    weight = torch.randint(-600, 900, (3, 2, 3, 3), generator=g).to(dtype) * (2**12 if dtype == torch.int32 else 1)
+    words = random_words(g, (1, 260, 260, 2), 31)
+    plan, want = simple(words, weight.to(dtype), 31)
+    whole = plan([words], 31)
+    assert same(whole, want)
+    v, joined, start = None, 0, 0
+    for T in (1, 8, 9, 13):
+        part = (words.long() >> start) & (2**T - 1)
+        out, v = plan([part.to(word_dtype(T))], T, v)
+        joined = joined | ((out.long() & (2**T - 1)) << start)
+        start += T
+    assert torch.equal(joined, whole[0].long() & (2**31 - 1)) and torch.equal(v, whole[1])
+    assert plan([words], 31, keep=False)[1] is None
+
+
+def test_images_do_not_depend_on_their_batch():
+    g = torch.Generator().manual_seed(2)
+    weight = torch.randint(-(2**21), 2**22, (7, 5, 3, 3), generator=g).int()
+    words = random_words(g, (9, 6, 7, 5), 16)
+    plan, want = simple(words, weight, 16)
+    assert same(plan([words], 16), want)
+    for i in range(9):
+        alone = plan([words[i : i + 1].contiguous()], 16)
+        assert torch.equal(alone[0][0], want[0][i]) and torch.equal(alone[1][0], want[1][i])
+    assert plan([words[:0]], 16)[0].shape == (0, *want[0].shape[1:])
+
+
+def test_a_pool_in_front_is_found_and_changes_nothing():
+    """Taps that repeat are listed once: the weights of a 6x6 kernel made of 2x2 equal taps are those of a 3x3 one."""
+    g = torch.Generator().manual_seed(3)
+    small = torch.randint(-(2**20), 2**21, (20, 6, 3, 3), generator=g).int()
+    weight = small.repeat_interleave(2, 2).repeat_interleave(2, 3).contiguous()
+    words = random_words(g, (2, 8, 12, 6), 16)
+    theta = torch.tensor(2**24, dtype=torch.int32)
+    args = ([words], [weight], theta // 2, theta, None, 16, [2, 2], [2, 2], [1, 1], [1], "soft", ">=")
+    plan, shape = plan_of(args)
+    assert same(plan([words], 16), wanted(args, shape))
+    spoilt = weight.clone()
+    spoilt[0, 0, 0, 0] += 1
+    other, _ = plan_of((args[0], [spoilt], *args[2:]))
+    assert other._plan.weight_bytes > 3 * plan._plan.weight_bytes
+
+
+@st.composite
+def layers(draw):
+    """A layer of any geometry, its words anywhere between silent and always on."""
+    dims = draw(st.integers(1, 3))
+    seed, T = draw(st.integers(0, 2**16)), draw(st.integers(1, 32))
+    g = torch.Generator().manual_seed(seed)
+    groups, per_group, outputs = draw(st.integers(1, 4)), draw(st.integers(1, 9)), draw(st.integers(1, 20))
+    kernel = [draw(st.integers(1, 4)) for _ in range(dims)]
+    stride = [draw(st.integers(1, 3)) for _ in range(dims)]
+    dilation = [draw(st.integers(1, 2)) for _ in range(dims)]
+    padding = [draw(st.integers(0, 3)) for _ in range(dims)]
+    least = [max(1, d * (k - 1) + 1 - 2 * p) for k, d, p in zip(kernel, dilation, padding, strict=True)]
+    sizes = [n + draw(st.integers(0, 5)) for n in least]
+    dtype = draw(st.sampled_from([torch.int32, torch.int16]))
+    unit = 2**20 if dtype == torch.int32 else 2**8
+    words = random_words(g, (draw(st.integers(0, 3)), *sizes, groups * per_group), T)
+    if draw(st.booleans()):
+        words = torch.full_like(words, -1 if words.dtype != torch.uint8 else 255)
+    weight = (torch.randint(-8, 9, (groups * outputs, per_group, *kernel), generator=g) * unit).to(dtype)
+    theta = (torch.randint(1, 40, (groups * outputs,), generator=g) * unit).to(dtype)
+    bias = (torch.randint(-9, 9, (T, *[1] * (dims + 1), groups * outputs), generator=g) * unit).to(dtype)
+    rules = draw(st.sampled_from(["soft", "hard"])), draw(st.sampled_from([">=", ">"]))
+    return [words], [weight], theta // 2, theta, bias, T, stride, padding, dilation, [groups], *rules
+
+
+@given(layers(), st.sampled_from(VECTORS), st.booleans(), st.integers(1, 3), st.data())
+def test_any_layer(args, vectors, dense, threads, data):
+    before = _native.load().instruction_set()
+    _native.load().select_instruction_set(data.draw(st.sampled_from(SETS)))
+    torch.set_num_threads(threads)
+    plan, shape = plan_of(args, vectors, dense)
+    _native.load().select_instruction_set(before)
+    assert same(plan(args[0], args[5]), wanted(args, shape))
