@@ -56,7 +56,7 @@ def measure(program: Program, samples: Tensor, T: int) -> dict[str, Range]:
 
 
 def _most(values: Tensor, threshold: Tensor) -> Tensor:
-    return values.flatten(0, -2).amax(0).double() / threshold.double()
+    return values.reshape(-1, values.shape[-1]).amax(0).double() / threshold.double()
 
 
 def to_int16(exact: Program, program: Program, ranges: dict[str, Range]) -> tuple[Program, dict[str, str]]:
@@ -92,7 +92,7 @@ def scale_of(layer: NeuronLayer, reached: Range) -> tuple[Tensor, str | None]:
     channels = layer.shape[-1]
     weights = torch.stack([_largest(term, channels) for term in layer.terms]).amax(0)
     flat = (layer.bias, layer.initial_potential)
-    fixed = torch.stack([x.double().abs().expand(*layer.shape).flatten(0, -2).amax(0) for x in flat]).amax(0)
+    fixed = torch.stack([x.double().abs().expand(*layer.shape).reshape(-1, channels).amax(0) for x in flat]).amax(0)
     rooms = ((POTENTIAL, reached.potential), (CURRENT, reached.current), (LARGEST, torch.maximum(weights, fixed)))
     scale = torch.full((channels,), float(MOST), dtype=torch.float64)
     for room, largest in rooms:
