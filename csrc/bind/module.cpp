@@ -175,7 +175,7 @@ void fixed(address x, address weight, i64 batch, const Sizes& in, i64 channels, 
            int shift, address bias, i64 bias_position, i64 bias_channel, address result, int threads) {
     fastsnn::FixedCall call{};
     call.x = at<const std::int32_t>(x);
-    call.weight = at<const std::int32_t>(weight);
+    call.weight = at<const i64>(weight);
     copy(in, call.in);
     call.channels = channels;
     copy(out, call.out);

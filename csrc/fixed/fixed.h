@@ -7,7 +7,7 @@ namespace fastsnn {
 
 struct FixedCall {
     const std::int32_t* x;         // [B, *in, C], |x| <= 2^30
-    const std::int32_t* weight;    // [groups, taps, C / groups, lanes]: outputs of a group, padded
+    const std::int64_t* weight;    // [groups, taps, C / groups, lanes]: outputs of a group, padded; 32-bit numbers
     std::int64_t in[3], channels, out[3], outputs, groups, lanes;
     std::int64_t kernel[3], stride[3], padding[3], dilation[3];
     int shift;                     // bits by which sums are scaled down, rounding half up; negative: up

@@ -97,7 +97,8 @@ def scale_of(layer: NeuronLayer, reached: Range) -> tuple[Tensor, str | None]:
     scale = torch.full((channels,), float(MOST), dtype=torch.float64)
     for room, largest in rooms:
         scale = torch.minimum(scale, room / largest.cpu().clamp(min=1e-30))
-    scale = scale.floor().long()
+    # even, so that half a threshold is a whole number
+    scale = 2 * (scale / 2).floor().long()
     worst = int(scale.argmin())
     if scale[worst] >= LEAST:
         return scale, None

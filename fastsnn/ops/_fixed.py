@@ -38,7 +38,7 @@ class FixedConvolution:
         ]
         taps = weight.reshape(outputs, per_group, -1).unflatten(0, (groups, outputs // groups)).permute(0, 3, 2, 1)
         self.lanes = -(-(outputs // groups) // LANES) * LANES
-        packed = torch.zeros((*taps.shape[:3], self.lanes), dtype=torch.int32)
+        packed = torch.zeros((*taps.shape[:3], self.lanes), dtype=torch.int64)
         packed[..., : taps.shape[3]] = taps
         self._weight = packed
         positional = any(n > 1 for n in bias.shape[:-1])
