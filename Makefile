@@ -20,11 +20,11 @@ CREATED := $(VENV)/.created
 BUILT := $(VENV)/.built-$(FASTSNN_NATIVE_MODULE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint clean
+.PHONY: help demo test bench sanitize lint clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.extra-demo  ## convert a network and run it: `fastsnn demo`
 	@$(BIN)/fastsnn demo
@@ -32,8 +32,19 @@ demo: $(VENV)/.extra-demo  ## convert a network and run it: `fastsnn demo`
 test: $(VENV)/.extra-test  ## all tests; ARGS="-k pack" for some
 	@$(BIN)/python -m pytest $(ARGS)
 
-bench: $(VENV)/.extra-test  ## time against the dense network; appends rows to benchmarks/results
+bench: $(VENV)/.extra-test $(VENV)/.extra-peers  ## times, appended to benchmarks/results; the README's table
 	@$(BIN)/python -m pytest benchmarks --benchmark-only $(ARGS)
+	@$(BIN)/python benchmarks/table.py
+
+# A second copy of the package, whose C++ watches its memory; Python itself is not built so, hence the preloading.
+SANITIZED := build/sanitized
+SANITIZERS = $(foreach lib,libasan.so libubsan.so,$(shell $${CXX:-g++} -print-file-name=$(lib)))
+
+sanitize: $(VENV)/.extra-test  ## the C++ under AddressSanitizer and UndefinedBehaviorSanitizer
+	@rm -rf $(SANITIZED)
+	@FASTSNN_SANITIZE=1 $(PIP) --no-deps --target $(SANITIZED) .
+	@PYTHONPATH=$(SANITIZED) LD_PRELOAD="$(SANITIZERS)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	    $(BIN)/pytest tests/ops tests/test_native.py $(ARGS)
 
 lint: $(VENV)/.extra-dev  ## ruff, mypy, clang-format; changes nothing
 	$(BIN)/ruff check .

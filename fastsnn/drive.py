@@ -6,8 +6,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from fastsnn._registry import load, pick
-from fastsnn.ops import conv_if, if_constant, if_steps, linear_if
+from fastsnn._registry import pick
+from fastsnn.ops import _neurons, conv_if, if_constant, if_steps, linear_if
 from fastsnn.ops._fixed import FixedConvolution
 from fastsnn.ops._plan import VECTORS, Plan
 from fastsnn.program import ConvTerm, Layer, LinearTerm, NeuronLayer, ScaleTerm, Term
@@ -24,6 +24,8 @@ class Run(Protocol):
     static: Results
 
     def number(self, name: str, results: Results, t: int) -> Tensor: ...
+
+    def words(self, layer: Layer, T: int) -> Tensor: ...
 
 
 class Driver:
@@ -71,8 +73,8 @@ class Constant(Driver):
     ) -> None:
         super().__init__(layer)
         self.terms, self.exact = terms, exact
+        self.native = native
         self.fixed = _fixed(layer, terms) if exact and native else None
-        self.fire = load(pick("if_constant", if_constant.op.BACKENDS, layer.bias).target)
 
     def __call__(self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool) -> tuple[Tensor, Tensor | None]:
         layer = self.layer
@@ -83,8 +85,11 @@ class Constant(Driver):
             else:
                 run.static[key] = _constant(layer, self.terms, run, self.exact)
         start = layer.initial_potential if v is None else v
-        neuron = layer.neuron
-        return self.fire(run.static[key], start, layer.threshold, None, T, neuron.reset, neuron.comparator)
+        reset, comparator = layer.neuron.reset, layer.neuron.comparator
+        if self.native:
+            args = (run.static[key], True, start, layer.threshold, None, T, reset, comparator)
+            return _neurons.run(*args, keep=keep, out=run.words(layer, T))
+        return if_constant.if_constant(run.static[key], T, layer.threshold, start, reset=reset, comparator=comparator)
 
 
 class Steps(Driver):
@@ -175,7 +180,7 @@ class Events(Driver):
         words = [results[name] for name in self.sources]
         if self.plan is not None:
             bias = _bias(layer, self.constant, run, self.exact) if self.constant else None
-            return self.plan(words, T, v, keep, bias)
+            return self.plan(words, T, v, keep, bias, run.words(layer, T))
         neuron: dict[str, Any] = {"reset": layer.neuron.reset, "comparator": layer.neuron.comparator}
         start = layer.initial_potential if v is None else v
         bias = _bias(layer, self.constant, run, self.exact)

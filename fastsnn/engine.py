@@ -14,7 +14,7 @@ from fastsnn.prepared import Prepared
 from fastsnn.program import GateLayer, InputLayer, Layer, NeuronLayer, Program, RouteLayer
 from fastsnn.program.fixed import fixed_input, saturated
 from fastsnn.program.program import channels_last
-from fastsnn.spikes import MAX_STEPS
+from fastsnn.spikes import MAX_STEPS, word_dtype
 
 # what the numbers of one chunk may take where a network keeps any over time, in bytes
 CHUNK_BYTES = 2**29
@@ -63,9 +63,15 @@ class Simulation:
             for source in set(self.prepared.sources[name]):
                 readers[source] -= 1
                 if readers[source] == 0:
-                    results.pop(source, None)
+                    done = results.pop(source, None)
+                    if done is not None and source not in keep and source in self.prepared.reusable:
+                        self.prepared.give_back(done)
         outputs = self._read(kept, T, over_time)
         return {name: kept[name] for name in record}, outputs
+
+    def words(self, layer: Layer, T: int) -> Tensor:
+        """Memory for the words of a layer over T steps."""
+        return self.prepared.words((self.batch, *layer.shape), word_dtype(T))
 
     def longest_chunk(self) -> int:
         """Steps that one call may take for the numbers kept over time to stay below CHUNK_BYTES; 32 where none are."""

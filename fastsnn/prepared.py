@@ -1,5 +1,7 @@
 """What all runs of a program share: the order of its layers, who reads whom, and how each neuron layer is driven."""
 
+import threading
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,10 @@ from fastsnn.head import Readout, readout_of
 from fastsnn.ops import readout
 from fastsnn.ops._route import Route
 from fastsnn.program import Layer, NeuronLayer, Program, RouteLayer
+
+
+# sizes of buffers that a thread keeps, so that ever other batch sizes do not add up
+KINDS = 16
 
 
 class Prepared:
@@ -23,9 +29,12 @@ class Prepared:
     boundary           layers that run over time and that the head, or an output, reads
     routes             movement of words that the native module does
     readout            the head as one matrix, where it is one
+    reusable           layers whose words nobody sees after their readers have run
+    free               buffers of each thread that its runs no longer need, by size and dtype
     """
 
     def __init__(self, program: Program, choices: dict[str, Choice] | None = None) -> None:
+        self.free = threading.local()
         self.layers = program.layers
         self.inner, self.timed = program.inner(), program.timed()
         self.head = [(n, la) for n, la in self.layers.items() if n not in self.inner]
@@ -47,12 +56,30 @@ class Prepared:
         for sources in self.sources.values():
             for source in set(sources):
                 self.readers[source] += 1
+        # what a route without copies reads is still read through its result
+        seen = {s for n, la in self.running if isinstance(la, RouteLayer) and n not in self.routes for s in la.sources}
+        self.reusable = {n for n, la in self.running if isinstance(la, NeuronLayer)} - self.boundary - seen
         self.drivers: dict[str, Driver] = {}
         for name, layer in self.running:
             if isinstance(layer, NeuronLayer):
                 self.drivers[name] = driver(layer, self.layers, self.timed, program.exponent is not None)
                 if choices and name in choices:
                     self.drivers[name].choose(choices[name])
+
+    def words(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Memory for a layer's words on the CPU: what an earlier layer or run of this thread gave back, or new."""
+        have = self.free.__dict__.get((torch.Size(shape).numel(), dtype))
+        return have.pop().view(shape) if have else torch.empty(shape, dtype=dtype)
+
+    def give_back(self, words: Tensor) -> None:
+        """Words that nobody will read again; a thread keeps two of a size."""
+        kinds = self.free.__dict__
+        key = (words.numel(), words.dtype)
+        if key not in kinds and len(kinds) >= KINDS:
+            kinds.clear()
+        have = kinds.setdefault(key, [])
+        if len(have) < 2:
+            have.append(words)
 
     def _route(self, running: dict[str, Layer]) -> None:
         """Routes of spikes as runs of elements to copy; a route that only another one reads becomes part of that."""

@@ -135,8 +135,10 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
     }
     const bool grouped = std::any_of(events.begin(), events.end(), [](const TermSpec& t) { return t.groups > 1; });
     i64 rows = 0;
-    for (const TermSpec& term : events) {
-        rows += term.kernel[0] * term.kernel[1] * term.kernel[2] * term.channels / term.groups;
+    for (int i = 0; i < la.events; ++i) {
+        la.event[i] = event_term(events[i], outputs, number_);
+        const EventTerm& e = la.event[i];
+        rows += e.kernel[0] * e.kernel[1] * e.kernel[2] * e.channels / events[i].groups;
     }
     la.vectors = vectors ? vectors : default_vectors(lanes, outputs, out[2], rows, kernels.vector_bytes, grouped);
     la.block_lanes = la.vectors * lanes;
@@ -157,7 +159,6 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
     bool dilated = false;
     for (int i = 0; i < la.events; ++i) {
         EventTerm& e = la.event[i];
-        e = event_term(events[i], outputs, number_);
         e.part_channels = e.grouped ? la.part_channels / (outputs / events[i].groups) * (e.channels / events[i].groups)
                                     : e.channels;
         dilated = dilated || (e.kernel[2] > 1 && e.dilation[2] > 1);

@@ -18,12 +18,16 @@ def run(
     reset: str,
     comparator: str,
     keep: bool = True,
+    out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """T steps of neurons driven by currents [T, *N], or by one [*N] for all steps: (words [*N], v [*N] or None)."""
+    """T steps of neurons driven by currents [T, *N], or by one [*N] for all steps: (words [*N], v [*N] or None).
+
+    keep  False: the potentials after the last step are not wanted;  out: contiguous words to write to
+    """
     cpu = _native.load()
     shape = current.shape if constant else current.shape[1:]
     count = shape.numel()
-    out = torch.empty(shape, dtype=word_dtype(T))
+    out = torch.empty(shape, dtype=word_dtype(T)) if out is None else out
     after = torch.empty(shape, dtype=current.dtype) if keep else None
     number = NUMBERS[current.dtype]
     # 32-bit sums with a bias, or with a threshold below 0, can leave 32 bits before they saturate

@@ -90,16 +90,18 @@ class Plan:
         v: Tensor | None = None,
         keep: bool = True,
         bias: Tensor | None = None,
+        out: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """T steps: (words [B, *S', O], potentials after them, or None where they are not to be kept).
 
         words   contiguous, [B, *S_i, C_i] each
         v       contiguous potentials [B, *S', O] to go on from; None for those of a fresh run
         bias    in place of the plan's, [B, *S', O]
+        out     contiguous words to write to
         """
         batch = words[0].shape[0]
         shape = (batch, *self.shape[1:])
-        out = torch.empty(shape, dtype=word_dtype(T))
+        out = torch.empty(shape, dtype=word_dtype(T)) if out is None else out
         after = torch.empty(shape, dtype=self.dtype) if keep else None
         self._plan.run(
             [w.data_ptr() for w in words],
