@@ -103,7 +103,7 @@ def _eval(p: argparse.ArgumentParser) -> None:
         help="what max pooling becomes (default: %(default)s)",
     )
     conversion.add_argument(
-        "--precision", choices=("int32", "float32", "float64"), default="int32", help="default: %(default)s"
+        "--precision", choices=("int32", "int16", "float32", "float64"), default="int32", help="default: %(default)s"
     )
     conversion.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="default: %(default)s")
 

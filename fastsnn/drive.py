@@ -39,7 +39,9 @@ class Driver:
     def __init__(self, layer: NeuronLayer) -> None:
         self.layer = layer
 
-    def __call__(self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool) -> tuple[Tensor, Tensor | None]:
+    def __call__(
+        self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool
+    ) -> tuple[Tensor, Tensor | None]:
         raise NotImplementedError
 
     def choose(self, choice: Choice) -> None:
@@ -76,7 +78,9 @@ class Constant(Driver):
         self.native = native
         self.fixed = _fixed(layer, terms) if exact and native else None
 
-    def __call__(self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool) -> tuple[Tensor, Tensor | None]:
+    def __call__(
+        self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool
+    ) -> tuple[Tensor, Tensor | None]:
         layer = self.layer
         key = f"{layer.name}.constant"
         if key not in run.static:
@@ -99,7 +103,9 @@ class Steps(Driver):
         super().__init__(layer)
         self.terms, self.constant, self.exact = terms, constant, exact
 
-    def __call__(self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool) -> tuple[Tensor, Tensor | None]:
+    def __call__(
+        self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool
+    ) -> tuple[Tensor, Tensor | None]:
         layer = self.layer
         bias = _bias(layer, self.constant, run, self.exact)
         currents = torch.stack([self._current(run, results, t) for t in range(T)])
@@ -135,14 +141,12 @@ class Events(Driver):
         self.weights = [term.weight.contiguous() for term in self.terms]
         self.inputs = [layers[name].shape for name in self.sources]
         convs = [term for term in self.terms if isinstance(term, ConvTerm)]
-        self.geometry = {
-            "stride": [n for conv in convs for n in conv.stride],
-            "padding": [n for conv in convs for n in conv.padding],
-            "dilation": [n for conv in convs for n in conv.dilation],
-            "groups": [conv.groups for conv in convs] if convs else [1] * len(self.terms),
-        }
+        self.stride = [n for conv in convs for n in conv.stride]
+        self.padding = [n for conv in convs for n in conv.padding]
+        self.dilation = [n for conv in convs for n in conv.dilation]
+        self.groups = [conv.groups for conv in convs] if convs else [1] * len(self.terms)
         self.plan: Plan | None = None
-        grouped = any(g not in (1, s[-1]) for g, s in zip(self.geometry["groups"], self.inputs, strict=True))
+        grouped = any(g not in (1, s[-1]) for g, s in zip(self.groups, self.inputs, strict=True))
         if native:
             self.choices = ((0, False), *((v, False) for v in VECTORS))
             self.choices += tuple((v, True) for v in VECTORS) if grouped else ()
@@ -167,7 +171,10 @@ class Events(Driver):
             layer.threshold,
             layer.initial_potential,
             layer.bias,
-            *self.geometry.values(),
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
             neuron.reset,
             neuron.comparator,
             vectors,
@@ -175,7 +182,9 @@ class Events(Driver):
             bias_varies=bool(self.constant),
         )
 
-    def __call__(self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool) -> tuple[Tensor, Tensor | None]:
+    def __call__(
+        self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool
+    ) -> tuple[Tensor, Tensor | None]:
         layer = self.layer
         words = [results[name] for name in self.sources]
         if self.plan is not None:
@@ -186,7 +195,19 @@ class Events(Driver):
         bias = _bias(layer, self.constant, run, self.exact)
         if len(layer.shape) == 1:
             return linear_if.linear_if(words, self.weights, T, layer.threshold, start, bias=bias, **neuron)
-        return conv_if.conv_if(words, self.weights, T, layer.threshold, start, **self.geometry, bias=bias, **neuron)
+        return conv_if.conv_if(
+            words,
+            self.weights,
+            T,
+            layer.threshold,
+            start,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+            bias=bias,
+            **neuron,
+        )
 
 
 def _bias(layer: NeuronLayer, constant: Sequence[Term], run: Run, exact: bool) -> Tensor:
@@ -215,9 +236,10 @@ def _fixed(layer: NeuronLayer, terms: Sequence[Term]) -> FixedConvolution | None
     (term, *more) = terms
     if more or not isinstance(term, ConvTerm | LinearTerm) or term.weight.ndim > 5:
         return None
-    conv = isinstance(term, ConvTerm)
-    geometry = (term.stride, term.padding, term.dilation, term.groups) if conv else ((), (), (), 1)
-    return FixedConvolution(layer.shape, term.weight, layer.bias, term.shift, *geometry)
+    common = (layer.shape, term.weight, layer.bias, term.shift)
+    if isinstance(term, LinearTerm):
+        return FixedConvolution(*common, (), (), (), 1)
+    return FixedConvolution(*common, term.stride, term.padding, term.dilation, term.groups)
 
 
 def _fusable(terms: Sequence[Term], shape: Shape) -> bool:

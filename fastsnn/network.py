@@ -156,7 +156,7 @@ class SpikingNetwork(nn.Module):
                 for name, choice in trial.items():
                     seconds = simulation.seconds[name]
                     times[name][choice] = min(times[name].get(choice, seconds), seconds)
-        self._choices = {name: min(found, key=lambda c, f=found: f[c]) for name, found in times.items()}
+        self._choices = {name: min(found, key=found.__getitem__) for name, found in times.items()}
         self._ready = None
         self._measured = {
             name: f"{driver.label}: {1e3 * times[name][self._choices[name]]:.3g} ms"

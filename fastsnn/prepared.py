@@ -12,9 +12,15 @@ from fastsnn.ops import readout
 from fastsnn.ops._route import Route
 from fastsnn.program import Layer, NeuronLayer, Program, RouteLayer
 
-
 # sizes of buffers that a thread keeps, so that ever other batch sizes do not add up
 KINDS = 16
+
+
+class _Free(threading.local):
+    """Buffers that the runs of one thread no longer need, by size and dtype."""
+
+    def __init__(self) -> None:
+        self.words: dict[tuple[int, torch.dtype], list[Tensor]] = {}
 
 
 class Prepared:
@@ -30,11 +36,11 @@ class Prepared:
     routes             movement of words that the native module does
     readout            the head as one matrix, where it is one
     reusable           layers whose words nobody sees after their readers have run
-    free               buffers of each thread that its runs no longer need, by size and dtype
+    free               what each thread may write to again
     """
 
     def __init__(self, program: Program, choices: dict[str, Choice] | None = None) -> None:
-        self.free = threading.local()
+        self.free = _Free()
         self.layers = program.layers
         self.inner, self.timed = program.inner(), program.timed()
         self.head = [(n, la) for n, la in self.layers.items() if n not in self.inner]
@@ -68,12 +74,12 @@ class Prepared:
 
     def words(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Memory for a layer's words on the CPU: what an earlier layer or run of this thread gave back, or new."""
-        have = self.free.__dict__.get((torch.Size(shape).numel(), dtype))
+        have = self.free.words.get((torch.Size(shape).numel(), dtype))
         return have.pop().view(shape) if have else torch.empty(shape, dtype=dtype)
 
     def give_back(self, words: Tensor) -> None:
         """Words that nobody will read again; a thread keeps two of a size."""
-        kinds = self.free.__dict__
+        kinds = self.free.words
         key = (words.numel(), words.dtype)
         if key not in kinds and len(kinds) >= KINDS:
             kinds.clear()

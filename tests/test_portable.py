@@ -1,4 +1,4 @@
-"""The kernels away from this machine: built for 64-bit ARM and run in an emulator, and by clang, where they are here."""
+"""The kernels away from this machine: for 64-bit ARM in an emulator, and built by clang, where these are installed."""
 
 import platform
 import shutil

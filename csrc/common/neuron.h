@@ -99,7 +99,8 @@ inline void store_words(Word* to, const Lane* spikes, int64_t n, int64_t shift) 
         }
     } else {
         for (int64_t i = 0; i < n; ++i) {
-            to[i] = static_cast<Word>(to[i] | static_cast<Word>(static_cast<uint32_t>(static_cast<Bits>(spikes[i])) << shift));
+            to[i] = static_cast<Word>(to[i] |
+                                      static_cast<Word>(static_cast<uint32_t>(static_cast<Bits>(spikes[i])) << shift));
         }
     }
 }

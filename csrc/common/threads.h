@@ -30,14 +30,17 @@ void parallel(std::int64_t n, int threads, F task) {
 template <class F>
 void parallel_ranges(std::int64_t n, std::int64_t grain, int threads, F range) {
     const std::int64_t most = threads > 1 ? threads * 4 : 1;
-    const std::int64_t parts = std::max<std::int64_t>(1, std::min<std::int64_t>(most, n / std::max<std::int64_t>(grain, 1)));
+    const std::int64_t parts =
+        std::max<std::int64_t>(1, std::min<std::int64_t>(most, n / std::max<std::int64_t>(grain, 1)));
     parallel(parts, threads, [&](std::int64_t i) { range(n * i / parts, n * (i + 1) / parts); });
 }
 
 // Memory on a cache line, kept by a thread from call to call.
 class Arena {
-public:
-    ~Arena() { std::free(data_); }
+  public:
+    ~Arena() {
+        std::free(data_);
+    }
     void* get(std::size_t bytes) {
         if (bytes > size_) {
             std::free(data_);
@@ -53,7 +56,7 @@ public:
         return data_;
     }
 
-private:
+  private:
     void* data_ = nullptr;
     std::size_t size_ = 0;
 };

@@ -6,14 +6,14 @@
 namespace fastsnn {
 
 struct FixedCall {
-    const std::int32_t* x;         // [B, *in, C], |x| <= 2^30
-    const std::int64_t* weight;    // [groups, taps, C / groups, lanes]: outputs of a group, padded; 32-bit numbers
+    const std::int32_t* x;       // [B, *in, C], |x| <= 2^30
+    const std::int64_t* weight;  // [groups, taps, C / groups, lanes]: outputs of a group, padded; 32-bit numbers
     std::int64_t in[3], channels, out[3], outputs, groups, lanes;
     std::int64_t kernel[3], stride[3], padding[3], dilation[3];
-    int shift;                     // bits by which sums are scaled down, rounding half up; negative: up
-    const std::int32_t* bias;      // or null
+    int shift;                                 // bits by which sums are scaled down, rounding half up; negative: up
+    const std::int32_t* bias;                  // or null
     std::int64_t bias_position, bias_channel;  // 1 or 0 each: [*out, O], [O], or one number
-    std::int32_t* result;          // [B, *out, O], saturated to +-(2^30 - 1)
+    std::int32_t* result;                      // [B, *out, O], saturated to +-(2^30 - 1)
 };
 
 }  // namespace fastsnn

@@ -17,17 +17,18 @@ constexpr int MAX_TERMS = 32;
 
 // A convolution whose inputs are looked up as lists of spikes. Sizes are depth, height, width.
 struct EventTerm {
-    std::int64_t in[3], channels;        // of the words
-    std::int64_t pool[3], grid[3];       // inputs whose weights are the same count as one position of the grid
+    std::int64_t in[3], channels;   // of the words
+    std::int64_t pool[3], grid[3];  // inputs whose weights are the same count as one position of the grid
     std::int64_t kernel[3], stride[3], padding[3], dilation[3];  // on the grid
-    std::int64_t part_channels;          // channels that one part reads
-    bool grouped;                        // whether each part reads its own, or all parts the same
-    std::int64_t span;                   // grid positions of a row that one run of rows covers
-    std::int64_t runs;                   // runs in a row of the kernel: 1, or `kernel` where it is dilated
-    std::int64_t first_row;              // of this term in a block
+    std::int64_t part_channels;                                  // channels that one part reads
+    bool grouped;            // whether each part reads its own, or all parts the same
+    std::int64_t span;       // grid positions of a row that one run of rows covers
+    std::int64_t runs;       // runs in a row of the kernel: 1, or `kernel` where it is dilated
+    std::int64_t first_row;  // of this term in a block
 };
 
-// A convolution whose outputs read few channels (depthwise, residual connections, small groups): every word is looked at.
+// A convolution whose outputs read few channels (depthwise, residual connections, small groups): every word is looked
+// at.
 struct MaskTerm {
     std::int64_t in[3], channels;
     std::int64_t per_group, outputs_per_group;  // channels that an output reads, outputs that read the same
@@ -45,9 +46,9 @@ struct Layer {
     std::int64_t rows;                             // of a block, without the row of zeros behind them
     std::int64_t taps;
     std::int64_t index_bytes;
-    std::int64_t weight_bytes;                     // of all blocks
-    const void* weights;       // [parts][blocks][rows + 1][block_lanes]
-    const void* tap_weights;   // [parts][blocks][taps][block_lanes]
+    std::int64_t weight_bytes;  // of all blocks
+    const void* weights;        // [parts][blocks][rows + 1][block_lanes]
+    const void* tap_weights;    // [parts][blocks][taps][block_lanes]
     bool hard, strict;
 };
 
@@ -55,17 +56,19 @@ struct Layer {
 struct Spread {
     const void* data;
     std::int64_t t, b, z, y, x, c;
-    bool positional() const { return b != 0 || z != 0 || y != 0 || x != 0; }
+    bool positional() const {
+        return b != 0 || z != 0 || y != 0 || x != 0;
+    }
 };
 
 struct Call {
     const void* words[2 * MAX_TERMS];  // of the event terms, then of the mask terms
     int word_bytes[2 * MAX_TERMS];
     std::int64_t batch, T;
-    Spread v, threshold, bias;         // bias.data may be null
-    void* out;                         // words [B, depth, height, width, channels]
+    Spread v, threshold, bias;  // bias.data may be null
+    void* out;                  // words [B, depth, height, width, channels]
     int out_bytes;
-    void* v_out;                       // potentials after the last step, or null
+    void* v_out;  // potentials after the last step, or null
 };
 
 // Rows of outputs [row_begin, row_end) of all images, and the blocks [block_begin, block_end) counted over all parts.

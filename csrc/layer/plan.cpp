@@ -101,8 +101,7 @@ void Plan::Free::operator()(void* p) const {
 }
 
 Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& terms, const i64 out[3], i64 outputs,
-           bool hard, bool strict, double bias_reach, double least_threshold, int vectors,
-           bool dense)
+           bool hard, bool strict, double bias_reach, double least_threshold, int vectors, bool dense)
     : kernels_(&kernels), number_(number) {
     std::vector<TermSpec> events, masks;
     for (const TermSpec& term : terms) {
@@ -116,8 +115,7 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
         throw std::invalid_argument("a layer sums at most " + std::to_string(MAX_TERMS) + " inputs of a kind, got " +
                                     std::to_string(terms.size()));
     }
-    if (number == Number::i32 &&
-        (reach(terms, outputs, number) + bias_reach >= 1073741824.0 || least_threshold < 0)) {
+    if (number == Number::i32 && (reach(terms, outputs, number) + bias_reach >= 1073741824.0 || least_threshold < 0)) {
         number_ = Number::wide;
     }
     Layer& la = layer_;
@@ -159,8 +157,8 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
     bool dilated = false;
     for (int i = 0; i < la.events; ++i) {
         EventTerm& e = la.event[i];
-        e.part_channels = e.grouped ? la.part_channels / (outputs / events[i].groups) * (e.channels / events[i].groups)
-                                    : e.channels;
+        e.part_channels =
+            e.grouped ? la.part_channels / (outputs / events[i].groups) * (e.channels / events[i].groups) : e.channels;
         dilated = dilated || (e.kernel[2] > 1 && e.dilation[2] > 1);
     }
     la.positions = 1;

@@ -18,7 +18,7 @@ struct TermSpec {
 };
 
 class Plan {
-public:
+  public:
     // `bias_reach` is the largest |bias|, `least_threshold` the smallest threshold: with the weights they tell whether
     // 32-bit sums can leave 32 bits, and then Number::wide takes the place of Number::i32.
     // `vectors` is how many registers a block has: 1, 2, 4 or 8; 0 chooses. `dense` looks at every word of grouped
@@ -30,11 +30,17 @@ public:
     // The words in `call` are in the order of the terms given.
     void run(const Call& call, int threads) const;
 
-    const Layer& layer() const { return layer_; }
-    Number number() const { return number_; }
-    const Kernels& kernels() const { return *kernels_; }
+    const Layer& layer() const {
+        return layer_;
+    }
+    Number number() const {
+        return number_;
+    }
+    const Kernels& kernels() const {
+        return *kernels_;
+    }
 
-private:
+  private:
     struct Free {
         void operator()(void* p) const;
     };

@@ -12,11 +12,16 @@ using i64 = std::int64_t;
 template <class F>
 void with_types(Number number, F run) {
     switch (number) {
-        case Number::i16: return run(std::int16_t{}, std::int16_t{});
-        case Number::i32: return run(std::int32_t{}, std::int32_t{});
-        case Number::wide: return run(std::int64_t{}, std::int32_t{});
-        case Number::f32: return run(float{}, float{});
-        case Number::f64: return run(double{}, double{});
+        case Number::i16:
+            return run(std::int16_t{}, std::int16_t{});
+        case Number::i32:
+            return run(std::int32_t{}, std::int32_t{});
+        case Number::wide:
+            return run(std::int64_t{}, std::int32_t{});
+        case Number::f32:
+            return run(float{}, float{});
+        case Number::f64:
+            return run(double{}, double{});
     }
 }
 
@@ -31,7 +36,8 @@ struct Weight {
 
 template <class Source>
 Weight<Source> weight_of(const TermSpec& term) {
-    return {static_cast<const Source*>(term.weight), term.channels / term.groups,
+    return {static_cast<const Source*>(term.weight),
+            term.channels / term.groups,
             {term.kernel[0], term.kernel[1], term.kernel[2]}};
 }
 
@@ -115,10 +121,11 @@ void pack_as(const Layer& layer, const std::vector<TermSpec>& events, const std:
                                     // dilated kernels have a run for each tap, others one run for all
                                     const i64 run = e.runs > 1 ? kernel_row * e.runs + kx : kernel_row;
                                     const i64 x = e.runs > 1 ? 0 : p * e.stride[2] + kx;
-                                    E* row = rows + (e.first_row + (run * e.span + x) * e.part_channels + first) * lanes;
+                                    E* row =
+                                        rows + (e.first_row + (run * e.span + x) * e.part_channels + first) * lanes;
                                     for (i64 c = 0; c < w.per_group; ++c) {
-                                        row[c * lanes + lane] = static_cast<E>(
-                                            w.at(o, c, kz * e.pool[0], ky * e.pool[1], kx * e.pool[2]));
+                                        row[c * lanes + lane] =
+                                            static_cast<E>(w.at(o, c, kz * e.pool[0], ky * e.pool[1], kx * e.pool[2]));
                                     }
                                 }
                             }

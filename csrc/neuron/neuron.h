@@ -12,14 +12,14 @@ struct Repeated {
 };
 
 struct NeuronCall {
-    const void* current;        // [T, N], or [N] with a current_step of 0
-    std::int64_t current_step;  // N or 0
+    const void* current;          // [T, N], or [N] with a current_step of 0
+    std::int64_t current_step;    // N or 0
     Repeated v, threshold, bias;  // bias.data may be null
-    std::int64_t bias_step;     // bias.period or 0: from one step's biases to the next
+    std::int64_t bias_step;       // bias.period or 0: from one step's biases to the next
     std::int64_t T;
-    void* out;                  // words [N]
+    void* out;  // words [N]
     int out_bytes;
-    void* v_out;                // [N], or null
+    void* v_out;  // [N], or null
     bool hard, strict;
 };
 

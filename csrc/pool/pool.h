@@ -8,13 +8,13 @@ namespace fastsnn {
 enum class PoolKind { any, gate, counts };
 
 struct PoolCall {
-    const void* words;             // [B, *in, C]
+    const void* words;  // [B, *in, C]
     int word_bytes;
     std::int64_t in[3], out[3], channels;
     std::int64_t kernel[3], stride[3], padding[3], dilation[3];
     std::int64_t T;
-    const std::int32_t* so_far;    // gate: [B, *in, C], spikes of each input before these steps
-    void* result;                  // words [B, *out, C]; counts: int32
+    const std::int32_t* so_far;  // gate: [B, *in, C], spikes of each input before these steps
+    void* result;                // words [B, *out, C]; counts: int32
     int result_bytes;
 };
 

@@ -37,7 +37,9 @@ def backend_lines(rows: list[tuple[str, dict[str, str | None]]]) -> list[str]:
 
 
 def _compiler() -> str:
-    return f"built by {_native.load().compiler()}"
+    cpu = _native.load()
+    threads = "OpenMP" if cpu.openmp() else "one thread"
+    return f"built by {cpu.compiler()}, {threads}, runs on {cpu.instruction_set()}"
 
 
 def _torch_build() -> str:

@@ -24,7 +24,8 @@ HEADROOM = 16.0
 def to_precision(program: Program, precision: str, peaks: dict[str, float]) -> Program:
     """A copy of a float64 program in `precision`; peaks[name] is the largest absolute value seen in layer `name`.
 
-    "int16" gives the int32 program that `quantise16` goes on from. In int32 the layers that only see the mean over time (the head) stay float32.
+    "int16" gives the int32 program that `quantise16` goes on from.
+    In int32 the layers that only see the mean over time (the head) stay float32.
     """
     program = copy.deepcopy(program)
     if precision not in ("int32", "int16"):

@@ -1,8 +1,8 @@
-"""Sixteen-bit fixed point: how large a number one threshold may be in each channel, and which layers have to stay int32.
+"""Sixteen-bit fixed point: how large a number one threshold may be in each channel, and which layers stay int32.
 
-A membrane potential must stay within 16 bits at the test, and a current within half of that, because a potential that is
-inhibited for long saturates at -2^14 and a current comes on top. What both reach is measured on calibration images with
-the int32 network, and half of the room is kept for images that reach further.
+A membrane potential must stay within 16 bits at the test, and a current within half of that, because a potential that
+is inhibited for long saturates at -2^14 and a current comes on top. What both reach is measured on calibration images
+with the int32 network, and half of the room is kept for images that reach further.
 """
 
 import copy
@@ -15,7 +15,7 @@ from fastsnn.engine import Simulation
 from fastsnn.errors import ConversionError
 from fastsnn.program import NeuronLayer, Program, Term
 
-# Source of the default: a threshold of 4096 leaves weights about 12 bits
+# weights of about 12 bits
 MOST = 4096
 # fewer steps to a threshold than this, and rounding would decide too many spikes
 LEAST = 128

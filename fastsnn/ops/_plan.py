@@ -1,6 +1,7 @@
 """The event-driven layer of the native module: weights packed once, then run on words any number of times."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -118,7 +119,7 @@ class Plan:
         )
         return out, after
 
-    def _spread(self, tensor: Tensor):
+    def _spread(self, tensor: Tensor) -> Any:
         """Address and strides of a tensor over [T, B, depth, height, width, O]; 0 where it is one for all."""
         *lead, channel = [0 if n == 1 else s for n, s in zip(tensor.shape, tensor.stride(), strict=True)] or [0]
         dims = len(self.shape) - 2

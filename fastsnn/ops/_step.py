@@ -1,7 +1,7 @@
 """The definition of a neuron's step, and of T of them: what every backend has to reproduce.
 
-In fixed point of 32 bits a current saturates at +-(2^30 - 1) and a membrane potential at +-2^30, so that no sum of the two
-leaves 32 bits however long the run is. With the default threshold of 2^24 that is 64 thresholds away.
+In fixed point of 32 bits a current saturates at +-(2^30 - 1) and a membrane potential at +-2^30, so that no sum of
+the two leaves 32 bits however long the run is. With the default threshold of 2^24 that is 64 thresholds away.
 
 In fixed point of 16 bits every sum wraps, as 16-bit additions do in any order, and a membrane potential saturates at
 +-2^14 after the reset and before the first step. Currents are meant to stay below 2^14; the conversion sees to it.

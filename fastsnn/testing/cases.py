@@ -1,8 +1,8 @@
 """The cases of every family, from a seed: what tests compare on and benchmarks time.
 
-Every value is a whole multiple of a unit (1/8; in fixed point an eighth of the default threshold: 2^21, in 16 bits 2^9).
-Sums are then exact in each dtype and in any order (in 16 bits: modulo 2^16, and some do wrap), and potentials meet
-thresholds exactly often enough to tell >= from >.
+Every value is a whole multiple of a unit (1/8; in fixed point an eighth of the default threshold: 2^21, in 16 bits
+2^9). Sums are then exact in each dtype and in any order (in 16 bits: modulo 2^16, and some do wrap), and potentials
+meet thresholds exactly often enough to tell >= from >.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Sixteen bits: where a layer fits, where it has to stay in 32 and says why, and the spikes it gives on every backend."""
+"""Sixteen bits: where a layer fits, where it has to stay in 32 and says why, and its spikes on every backend."""
 
 import pytest
 import torch
@@ -53,8 +53,8 @@ def test_every_backend_and_batch_gives_the_same_spikes(snn, x, monkeypatch):
 def test_it_stays_close_to_32_bits(snn, x):
     wanted = fastsnn.convert(network(), x, precision="int32")
     for name, train in snn.spikes(x).items():
-        # a weight is off by half of 1/2048 of a threshold at most: over 81 inputs, 9 of which spike, and 16 steps that is
-        # well below a tenth of a threshold, and so are the potentials that lie so close to it
+        # a weight is off by half of 1/2048 of a threshold at most: over 81 inputs, 9 of which spike, and 16 steps that
+        # is well below a tenth of a threshold, and few potentials are so close to it
         differ = (train.unpack() != wanted.spikes(x)[name].unpack()).float().mean()
         assert differ < 0.02
     assert (snn(x) - wanted(x)).abs().max() < 0.1 * wanted(x).abs().max()

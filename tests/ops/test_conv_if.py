@@ -242,7 +242,11 @@ def test_fixed_point_never_wraps(backend, sign, device):
 def test_all_dtypes_give_the_same_spikes(device):
     words = random_words(torch.Generator().manual_seed(2), (2, 5, 5, 7), 9).to(device)
     units = torch.randint(-3, 5, (6, 7, 3, 3), device=device)
-    results = [conv_if([words], [(units * u).to(d)], 9, 8 * u, 4 * u, padding=[1, 1]) for d, u in UNIT.items() if d != torch.int16]
+    results = [
+        conv_if([words], [(units * u).to(d)], 9, 8 * u, 4 * u, padding=[1, 1])
+        for d, u in UNIT.items()
+        if d != torch.int16
+    ]
     assert all(torch.equal(out, results[0][0]) for out, _ in results)
 
 

@@ -1,4 +1,4 @@
-"""The native layer in every form: each instruction set, block size, number of threads, batch and split of T, one result."""
+"""The native layer in every form: instruction set, block, number of threads, batch, split of T: one result."""
 
 import pytest
 import torch

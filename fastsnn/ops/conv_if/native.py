@@ -1,5 +1,7 @@
 """conv_if on the CPU, in C++: spikes are looked up as lists, and only they cost work."""
 
+from typing import cast
+
 from torch import Tensor
 
 from fastsnn.ops._plan import Plan
@@ -23,6 +25,4 @@ def conv_if(
     inputs = [w.shape[1:] for w in words]
     neurons = (threshold, v, bias)
     plan = Plan(inputs, weights, shape, *neurons, stride, padding, dilation, groups, reset, comparator)
-    out, after = plan(words, T)
-    assert after is not None
-    return out, after
+    return cast(tuple[Tensor, Tensor], plan(words, T))

@@ -37,8 +37,8 @@ def conv_if(
         I[t] = sum over i of conv(words[i] at t, weights[i]) + bias[t];   then as `if_steps`
 
     words       list of [B, *S_i, C_i] (channels last, 1 to 3 spatial dimensions), T in 1..32 bits used
-    weights     list of [O, C_i / groups_i, *kernel_i] float32, float64, int32 or int16 (fixed point); a residual connection
-                is one more input with a 1x1 kernel, depthwise where it is the identity
+    weights     list of [O, C_i / groups_i, *kernel_i] float32, float64, int32 or int16 (fixed point); a residual
+                connection is one more input with a 1x1 kernel, depthwise where it is the identity
     stride, padding, dilation
                 one number for each input and spatial dimension, input after input; default 1, 0, 1
     groups      one number for each input; default 1

@@ -1,5 +1,7 @@
 """if_constant on the CPU, in C++."""
 
+from typing import cast
+
 from torch import Tensor
 
 from fastsnn.ops import _neurons
@@ -8,6 +10,4 @@ from fastsnn.ops import _neurons
 def if_constant(
     current: Tensor, v: Tensor, threshold: Tensor, bias: Tensor | None, T: int, reset: str, comparator: str
 ) -> tuple[Tensor, Tensor]:
-    out, after = _neurons.run(current, True, v, threshold, bias, T, reset, comparator)
-    assert after is not None
-    return out, after
+    return cast(tuple[Tensor, Tensor], _neurons.run(current, True, v, threshold, bias, T, reset, comparator))

@@ -1,5 +1,7 @@
 """linear_if on the CPU, in C++: the convolution of a single position."""
 
+from typing import cast
+
 from torch import Tensor
 
 from fastsnn.ops._plan import Plan
@@ -17,6 +19,4 @@ def linear_if(
 ) -> tuple[Tensor, Tensor]:
     shape, ones = (words[0].shape[0], weights[0].shape[0]), [1] * len(words)
     plan = Plan([w.shape[1:] for w in words], weights, shape, threshold, v, bias, [], [], [], ones, reset, comparator)
-    out, after = plan(words, T)
-    assert after is not None
-    return out, after
+    return cast(tuple[Tensor, Tensor], plan(words, T))
