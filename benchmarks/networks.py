@@ -17,11 +17,13 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(_env.DATA) if _env.DATA else ROOT.parent / "shared" / "data"
 WEIGHTS, IMAGES = "resnet20-cifar10.th", "cifar10-lossless.npz"
 PREPARE = data.Prepare(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-CALIBRATION, TEST = 64, 64
+CALIBRATION, TEST = 32, 32
 
 # Bias of every batch norm of the networks with random weights, in units of the standard deviation that it normalises
 # to. Below 0 fewer activations are positive: with these numbers neurons fire in 10 % of the steps at T = 16.
 BIAS = {"resnet18": -0.1, "vgg16": -0.03}
+# least and largest mean rate at T = 16 that a network with random weights may have
+RATES = (0.08, 0.14)
 
 
 class Absent(Exception):
@@ -51,9 +53,9 @@ def network(name: str) -> Network:
     """One of NAMES. Raises Absent where its weights are not here."""
     calibration, images, pictures = _images()
     if name == "resnet20":
-        return Network(name, _resnet20(), "published, trained on CIFAR-10", calibration, images, pictures)
+        return Network(name, _resnet20(), "published", calibration, images, pictures)
     model = _random(name, calibration)
-    weights = "random; batch norm calibrated so that neurons fire in about 10 % of the steps"
+    weights = "random, calibrated to that rate"
     return Network(name, model, weights, calibration, images, pictures)
 
 
@@ -112,7 +114,7 @@ def _random(name: str, calibration: Tensor) -> nn.Module:
         norm.momentum = None  # statistics become the mean over the batches
         nn.init.constant_(norm.bias, BIAS[name])
     with torch.no_grad():
-        for batch in calibration.split(32):
+        for batch in calibration.split(16):
             model.train()(batch)
     return model.eval()
 

@@ -6,25 +6,33 @@ import platform
 import subprocess
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import fastsnn
+from fastsnn import _native
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).resolve().parent / "results"
+
+Row = dict[str, Any]
+
+# what tells one case from another; a row has those that apply to it
+KEY = ("case", "network", "layer", "precision", "batch", "T", "threads")
 
 
 def device() -> str:
-    """Name of the processor that torch runs on, as a file name."""
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
-    return "".join(c if c.isalnum() else "-" for c in name).strip("-").lower()
+    """Name of the processor, as a file name: every benchmark here runs on it."""
+    return "".join(c if c.isalnum() else "-" for c in _processor()).strip("-").lower()
 
 
-def append(row: dict, folder: Path = RESULTS) -> Path:
+def append(row: Row, folder: Path = RESULTS) -> Path:
     """Adds a row to the device's file, with versions, threads and commit; rows are never edited."""
     commit, dirty = _commit()
     full = row | {
         "device": device(),
+        "processor": _processor(),
+        "instruction_set": None if _native.reason() else _native.load().instruction_set(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -42,22 +50,13 @@ def append(row: dict, folder: Path = RESULTS) -> Path:
     return path
 
 
-def latest(path: Path) -> list[dict]:
+def latest(path: Path) -> list[Row]:
     """The newest row of each case in a file, in the order in which the cases first came."""
-    newest: dict[tuple, dict] = {}
+    newest: dict[tuple, Row] = {}
     for line in path.read_text().splitlines():
         row = json.loads(line)
-        newest[row["case"], row["precision"], row["batch"], row["T"]] = row
+        newest[tuple(row.get(name) for name in KEY)] = row
     return list(newest.values())
-
-
-def table(rows: list[dict]) -> str:
-    """The README's table of these rows."""
-    lines = ["| network | T | precision | batch | dense ms | spiking ms | ratio |", "|---|---|---|---|---|---|---|"]
-    for r in rows:
-        figures = f"{r['dense_ms']:.2f} | {r['snn_ms']:.0f} | {r['ratio']:.0f} |"
-        lines.append(f"| {r['case']} | {r['T']} | {r['precision']} | {r['batch']} | {figures}")
-    return "\n".join(lines)
 
 
 def _processor() -> str:

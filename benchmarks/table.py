@@ -1,0 +1,124 @@
+"""The README's table of benchmark rows.
+
+python benchmarks/table.py             rewrites the table from this machine's newest rows
+python benchmarks/table.py --check     exits 1 where the README has another
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rows import RESULTS, Row, device, latest
+
+README = RESULTS.parents[1] / "README.md"
+BEGIN, END = "<!-- benchmark table -->", "<!-- end of benchmark table -->"
+PRECISIONS = ("int32", "int16")
+HEAD = (
+    "network",
+    "weights",
+    "rate",
+    "T",
+    "batch",
+    "threads",
+    "ANN ms",
+    *(f"{precision} ms (ratio)" for precision in PRECISIONS),
+    "times faster than T steps in PyTorch",
+    "times faster than SpikingJelly",
+)
+
+
+def render(rows: Sequence[Row]) -> str:
+    """The table of the rows of networks, and a paragraph that says what its numbers are. Raises ValueError for none."""
+    groups: dict[tuple, dict[str, Row]] = {}
+    found = [row for row in rows if row["case"] == "network"]
+    if not found:
+        raise ValueError("there are no rows of networks: run `make bench`")
+    order = list(dict.fromkeys(row["network"] for row in found))
+    for row in found:
+        key = (order.index(row["network"]), -row["T"], row["batch"], row["threads"])
+        groups.setdefault(key, {})[row["precision"]] = row
+    lines = [_line(HEAD), _line(["---"] * len(HEAD))]
+    lines += [_line(_cells(group)) for _, group in sorted(groups.items())]
+    return "\n".join([*lines, "", _conditions(found)])
+
+
+def rewritten(text: str, table: str) -> str:
+    """The text with the table between its markers. ValueError where they are not there once each, in order."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or any(marker in after for marker in (BEGIN, END)):
+        raise ValueError(f"should have one line {BEGIN} and below it one line {END}")
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="The README's table of benchmark rows.")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where the README has another")
+    parser.add_argument("--device", default=device(), help="whose rows, a file in benchmarks/results (%(default)s)")
+    parser.add_argument("--readme", type=Path, default=README, metavar="FILE", help="default: the project's")
+    args = parser.parse_args(argv)
+    path = RESULTS / f"{args.device}.jsonl"
+    if not path.is_file():
+        have = ", ".join(sorted(p.stem for p in RESULTS.glob("*.jsonl"))) or "none"
+        print(f"table: no rows of {args.device}; there are those of: {have}", file=sys.stderr)
+        return 2
+    text = args.readme.read_text()
+    try:
+        new = rewritten(text, render(latest(path)))
+    except ValueError as error:
+        print(f"table: {args.readme}: {error}", file=sys.stderr)
+        return 2
+    if args.check and new != text:
+        print(f"table: {args.readme} has another table than {path.name}: run benchmarks/table.py", file=sys.stderr)
+        return 1
+    if new != text:
+        args.readme.write_text(new)
+    return 0
+
+
+def _cells(group: dict[str, Row]) -> list[str]:
+    row = next(iter(group.values()))
+    times = []
+    for precision in PRECISIONS:
+        r = group.get(precision)
+        times.append(f"{_digits(r['snn_ms'])} ({r['ratio']:.2f})" if r else "-")
+    ordered = [group[precision] for precision in PRECISIONS if precision in group]
+    peers = []
+    for peer in ("torch_steps", "spikingjelly"):
+        speedups = [r[f"{peer}_speedup"] for r in ordered]
+        peers.append("-" if None in speedups else " / ".join(f"{s:.1f}" for s in speedups))
+    case = [str(row[name]) for name in ("T", "batch", "threads")]
+    return [row["network"], row["weights"], f"{row['rate']:.1%}", *case, _digits(row["ann_ms"]), *times, *peers]
+
+
+def _conditions(rows: Sequence[Row]) -> str:
+    def all_of(name: str) -> str:
+        return ", ".join(sorted({str(row[name]) for row in rows}))
+
+    days = sorted(row["utc"][:10] for row in rows)
+    when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
+    commits = all_of("commit") + (" with changes" if any(row["dirty"] for row in rows) else "")
+    return "\n".join(
+        (
+            f"{all_of('processor')} ({all_of('instruction_set')}), torch {all_of('torch')}, {when}, commit {commits}.",
+            "Least time of several rounds in which all columns of a line take turns, in ms; ratios are to the ANN.",
+            f"ANN: {all_of('baseline')}.",
+            f"Rate: share of the steps in which a neuron fires, mean over the layers; images: {all_of('images')}.",
+            "T steps in PyTorch: the same network, all steps of a layer as one batch, then its neurons in a loop.",
+            f"SpikingJelly: the same thresholds and start, multi-step mode ({all_of('spikingjelly')}).",
+            "Times faster: of int32 / of int16.",
+        )
+    )
+
+
+def _digits(milliseconds: float) -> str:
+    return f"{milliseconds:.{0 if milliseconds >= 100 else 1 if milliseconds >= 10 else 2}f}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
