@@ -25,8 +25,6 @@ SANITIZERS = ["-fsanitize=address,undefined"]
 
 def flags() -> list[str]:
     """Compiler flags. Floating-point products and sums are never fused: spikes must not depend on the compiler."""
-    if sys.platform == "win32":
-        return ["/O2", "/W4", "/fp:precise"] + (["/WX"] if os.environ.get("FASTSNN_WERROR") == "1" else [])
     flags = ["-O3", "-ffp-contract=off", "-Wall", "-Wextra"]
     if os.environ.get("FASTSNN_SANITIZE") == "1":
         flags = ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined", *SANITIZERS, *flags[1:]]
@@ -106,6 +104,9 @@ def native_module() -> dict:
 
 if os.environ.get("FASTSNN_NATIVE_MODULE", "1") == "0":
     print("fastsnn: no native module (FASTSNN_NATIVE_MODULE=0); the reference backend runs everything")
+    setup()
+elif sys.platform == "win32":
+    print("fastsnn: no native module (its kernels need GCC or clang); the reference backend runs everything")
     setup()
 else:
     setup(**native_module())

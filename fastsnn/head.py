@@ -9,7 +9,8 @@ from fastsnn.program import InputLayer, Layer, Program, RouteLayer, ValueLayer
 
 # beyond this many neurons the matrix is not worth its memory, and the layers run one by one
 MOST_INPUTS = 2**14
-BLOCK = 256
+# outputs whose rows are made at once
+BLOCK = 64
 
 
 class Readout:
@@ -19,7 +20,8 @@ class Readout:
         self.source, self.weight, self.bias, self.shape = source, weight, bias, shape
 
 
-@torch.inference_mode()
+@torch.inference_mode(False)
+@torch.enable_grad()
 def readout_of(program: Program, inner: set[str], real: torch.dtype) -> Readout | None:
     """The head of a program with one output that is an affine map of one spiking layer's mean; None otherwise."""
     layers = program.layers
@@ -32,21 +34,27 @@ def readout_of(program: Program, inner: set[str], real: torch.dtype) -> Readout 
     affine = all(isinstance(layer, ValueLayer | RouteLayer) for layer in head.values())
     if not layers[source].spiking or not affine or size > MOST_INPUTS:
         return None
-    exact = {name: copy.deepcopy(layer).double() for name, layer in head.items()}
-    device = next(program.buffers()).device
-    zero = torch.zeros(1, size, dtype=torch.float64, device=device)
-    bias = _apply(exact, source, layers[source], zero, program.outputs[0])
-    columns = []
-    for start in range(0, size, BLOCK):
-        basis = torch.zeros(min(BLOCK, size - start), size, dtype=torch.float64, device=device)
-        basis[:, start:].fill_diagonal_(1.0)
-        columns.append(_apply(exact, source, layers[source], basis, program.outputs[0]).flatten(1) - bias.flatten(1))
-    weight = torch.cat(columns).T.contiguous()
-    return Readout(source, weight.to(real), bias.flatten().to(real), tuple(bias.shape[1:]))
+    exact = {name: _double(layer) for name, layer in head.items()}
+    shape = layers[program.outputs[0]].shape
+    outputs, device = torch.Size(shape).numel(), next(program.buffers()).device
+    rows, bias = [], torch.zeros(0)
+    for start in range(0, outputs, BLOCK):
+        # row i of the matrix is the gradient of output i
+        count = min(BLOCK, outputs - start)
+        x = torch.zeros(count, size, dtype=torch.float64, device=device, requires_grad=True)
+        results = {source: x.reshape(-1, *layers[source].shape)}
+        for name, layer in exact.items():
+            results[name] = layer.dense([results[s] for s in layer.sources])
+        y = results[program.outputs[0]].flatten(1)
+        bias = y[0].detach()
+        rows.append(torch.autograd.grad(y[:, start : start + count].diagonal().sum(), x)[0])
+    return Readout(source, torch.cat(rows).to(real), bias.to(real), shape)
 
 
-def _apply(head: dict[str, Layer], source: str, layer: Layer, x: Tensor, output: str) -> Tensor:
-    results = {source: x.reshape(-1, *layer.shape)}
-    for name, step in head.items():
-        results[name] = step.dense([results[s] for s in step.sources])
-    return results[output]
+def _double(layer: Layer) -> Layer:
+    """A copy in float64 that gradients may pass through, whatever mode the original was made in."""
+    twin = copy.deepcopy(layer).double()
+    for module in twin.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, buffer.clone())
+    return twin

@@ -115,6 +115,16 @@ def test_no_source_includes_a_torch_header():
 
 
 @needs_native
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_the_kernels_run_on_the_threads_of_torch():
+    """One OpenMP library in the process, hence one pool: two of them would fight for the processors."""
+    if "clang" in _native.load().compiler():
+        pytest.skip("clang's OpenMP is another library than the one that torch brings")
+    libraries = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "omp" in line}
+    assert len([name for name in libraries if Path(name).name.startswith(("libgomp", "libomp", "libiomp"))]) <= 1
+
+
+@needs_native
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads an ELF file")
 def test_the_module_links_no_torch_library():
     binary = Path(_native.load().__file__).read_bytes()

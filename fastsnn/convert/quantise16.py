@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fastsnn.engine import Simulation
 from fastsnn.errors import ConversionError
+from fastsnn.prepared import Prepared
 from fastsnn.program import NeuronLayer, Program, Term
 
 # weights of about 12 bits
@@ -36,8 +37,9 @@ def measure(program: Program, samples: Tensor, T: int) -> dict[str, Range]:
     """Ranges of all neuron layers of an int32 program with soft reset over T steps on sample images [N, C, *S]."""
     names = [name for name, layer in program.neurons.items() if layer.neuron.reset == "soft"]
     ranges: dict[str, Range] = {}
+    prepared = Prepared(program)
     for images in samples.split(IMAGES):
-        simulation = Simulation(program, images)
+        simulation = Simulation(program, images, prepared)
         before = {name: program.neurons[name].initial_potential for name in names}
         for _ in range(T):
             # a step at a time: what the neuron had before it fired is what it has plus a threshold where it did
