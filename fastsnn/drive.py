@@ -52,17 +52,13 @@ def driver(layer: NeuronLayer, layers: dict[str, Layer], timed: set[str], exact:
     """The driver of a layer. `exact`: numbers that are no spikes are in fixed point."""
     constant = [term for term in layer.terms if term.source not in timed]
     spikes = [term for term in layer.terms if layers[term.source].spiking]
-    native = layer.bias.device.type == "cpu" and _takes("conv_if", layer.bias)
+    # one answer for all families: they are in the native module together
+    native = pick("conv_if", conv_if.op.BACKENDS, layer.bias).name == "native"
     if len(constant) == len(layer.terms):
-        return Constant(layer, constant, layers, exact, native)
-    if len(spikes) + len(constant) < len(layer.terms) or not _fusable(spikes, layer.shape):
+        return Constant(layer, constant, exact, native)
+    if len(spikes) + len(constant) < len(layer.terms) or not _fusable(spikes, layer.shape, native):
         return Steps(layer, [term for term in layer.terms if term.source in timed], constant, exact)
     return Events(layer, spikes, constant, layers, exact, native)
-
-
-def _takes(op: str, like: Tensor) -> bool:
-    """Whether the native module runs a family, going by the backends that are there and the one that is forced."""
-    return pick(op, conv_if.op.BACKENDS, like).name == "native"
 
 
 class Constant(Driver):
@@ -70,12 +66,9 @@ class Constant(Driver):
 
     label = "constant"
 
-    def __init__(
-        self, layer: NeuronLayer, terms: Sequence[Term], layers: dict[str, Layer], exact: bool, native: bool
-    ) -> None:
+    def __init__(self, layer: NeuronLayer, terms: Sequence[Term], exact: bool, native: bool) -> None:
         super().__init__(layer)
-        self.terms, self.exact = terms, exact
-        self.native = native
+        self.terms, self.exact, self.native = terms, exact, native
         self.fixed = _fixed(layer, terms) if exact and native else None
 
     def __call__(
@@ -136,15 +129,13 @@ class Events(Driver):
         super().__init__(layer)
         self.sources = [term.source for term in terms]
         self.constant, self.exact, self.native = constant, exact, native
-        flat = len(layer.shape) == 1
-        self.terms = list(terms) if flat else [as_conv(term, layer.shape) for term in terms]
-        self.weights = [term.weight.contiguous() for term in self.terms]
+        convs = [as_conv(term, layer.shape) for term in terms]
+        self.weights = [conv.weight.contiguous() for conv in convs]
         self.inputs = [layers[name].shape for name in self.sources]
-        convs = [term for term in self.terms if isinstance(term, ConvTerm)]
         self.stride = [n for conv in convs for n in conv.stride]
         self.padding = [n for conv in convs for n in conv.padding]
         self.dilation = [n for conv in convs for n in conv.dilation]
-        self.groups = [conv.groups for conv in convs] if convs else [1] * len(self.terms)
+        self.groups = [conv.groups for conv in convs]
         self.plan: Plan | None = None
         grouped = any(g not in (1, s[-1]) for g, s in zip(self.groups, self.inputs, strict=True))
         if native:
@@ -242,19 +233,21 @@ def _fixed(layer: NeuronLayer, terms: Sequence[Term]) -> FixedConvolution | None
     return FixedConvolution(*common, term.stride, term.padding, term.dilation, term.groups)
 
 
-def _fusable(terms: Sequence[Term], shape: Shape) -> bool:
-    """Whether linear_if (for [F]) or conv_if (for [*S, C]) can take the terms."""
+def _fusable(terms: Sequence[Term], shape: Shape, native: bool) -> bool:
+    """Whether linear_if (for [F]) or conv_if (for [*S, C]) can take the terms; residuals of [F] are native only."""
     if len(shape) == 1:
-        return all(isinstance(term, LinearTerm) for term in terms)
+        return all(isinstance(t, LinearTerm) or (native and isinstance(t, ScaleTerm)) for t in terms)
     per_channel = (isinstance(t, ConvTerm) or (isinstance(t, ScaleTerm) and t.weight.ndim < 2) for t in terms)
     return len(shape) <= 4 and all(per_channel)
 
 
 def as_conv(term: Term, shape: Shape) -> ConvTerm:
-    """A residual connection as a depthwise convolution of one position; a convolution as it is."""
+    """A residual connection as a depthwise convolution of one position, and so a linear map; a convolution as it is."""
     if isinstance(term, ConvTerm):
         return term
     dims, channels = len(shape) - 1, shape[-1]
     ones, zeros = (1,) * dims, (0,) * dims
+    if isinstance(term, LinearTerm):
+        return ConvTerm(term.source, term.weight, shape, ones, zeros, ones, 1)
     weight = term.weight.expand(channels).reshape(channels, 1, *ones)
     return ConvTerm(term.source, weight, shape, ones, zeros, ones, channels)

@@ -25,7 +25,7 @@ using address = std::uintptr_t;
 using Sizes = std::array<i64, 3>;
 using Strides = std::array<i64, 6>;
 
-// Neurons, positions and bytes of work below which another thread is not worth waking.
+// Neurons, and rows of outputs, below which another thread is not worth waking.
 constexpr i64 NEURON_GRAIN = 4096, ROW_GRAIN = 1;
 
 template <typename Value>
