@@ -75,18 +75,13 @@ class Constant(Driver):
         self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool
     ) -> tuple[Tensor, Tensor | None]:
         layer = self.layer
-        key = f"{layer.name}.constant"
-        if key not in run.static:
-            if self.fixed is not None:
-                run.static[key] = self.fixed(run.static[self.terms[0].source].to(torch.int32))
-            else:
-                run.static[key] = _constant(layer, self.terms, run, self.exact)
+        current = _bias(layer, self.terms, run, self.exact, self.fixed)
         start = layer.initial_potential if v is None else v
         reset, comparator = layer.neuron.reset, layer.neuron.comparator
         if self.native:
-            args = (run.static[key], True, start, layer.threshold, None, T, reset, comparator)
+            args = (current, True, start, layer.threshold, None, T, reset, comparator)
             return _neurons.run(*args, keep=keep, out=run.words(layer, T))
-        return if_constant.if_constant(run.static[key], T, layer.threshold, start, reset=reset, comparator=comparator)
+        return if_constant.if_constant(current, T, layer.threshold, start, reset=reset, comparator=comparator)
 
 
 class Steps(Driver):
@@ -201,13 +196,18 @@ class Events(Driver):
         )
 
 
-def _bias(layer: NeuronLayer, constant: Sequence[Term], run: Run, exact: bool) -> Tensor:
-    """Bias and constant inputs of a layer, computed once a run where there are any."""
+def _bias(
+    layer: NeuronLayer, constant: Sequence[Term], run: Run, exact: bool, fixed: FixedConvolution | None = None
+) -> Tensor:
+    """Bias and constant inputs of a layer, computed once a run where there are any; by `fixed`, their native form."""
     if not constant:
         return layer.bias
     key = f"{layer.name}.constant"
     if key not in run.static:
-        run.static[key] = _constant(layer, constant, run, exact)
+        if fixed is not None:
+            run.static[key] = fixed(run.static[constant[0].source].to(torch.int32))
+        else:
+            run.static[key] = _constant(layer, constant, run, exact)
     return run.static[key]
 
 

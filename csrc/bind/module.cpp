@@ -37,6 +37,15 @@ void copy(const Sizes& from, i64* to) {
     std::copy_n(from.begin(), 3, to);
 }
 
+// For whatever has a kernel, stride, padding and dilation.
+template <typename Windowed>
+void set_window(Windowed& to, const Sizes& kernel, const Sizes& stride, const Sizes& padding, const Sizes& dilation) {
+    copy(kernel, to.kernel);
+    copy(stride, to.stride);
+    copy(padding, to.padding);
+    copy(dilation, to.dilation);
+}
+
 std::string compiler() {
 #if defined(__clang__)
     return "clang " + std::to_string(__clang_major__) + "." + std::to_string(__clang_minor__);
@@ -61,10 +70,7 @@ fastsnn::TermSpec term(const Sizes& in, i64 channels, i64 groups, const Sizes& k
     copy(in, t.in);
     t.channels = channels;
     t.groups = groups;
-    copy(kernel, t.kernel);
-    copy(stride, t.stride);
-    copy(padding, t.padding);
-    copy(dilation, t.dilation);
+    set_window(t, kernel, stride, padding, dilation);
     t.weight = at<const void>(weight);
     return t;
 }
@@ -119,10 +125,7 @@ void pool(fastsnn::PoolKind kind, address words, int word_bytes, i64 batch, cons
     copy(in, call.in);
     copy(out, call.out);
     call.channels = channels;
-    copy(kernel, call.kernel);
-    copy(stride, call.stride);
-    copy(padding, call.padding);
-    copy(dilation, call.dilation);
+    set_window(call, kernel, stride, padding, dilation);
     call.T = T;
     call.so_far = at<const std::int32_t>(so_far);
     call.result = at<void>(result);
@@ -182,10 +185,7 @@ void fixed(address x, address weight, i64 batch, const Sizes& in, i64 channels, 
     call.outputs = outputs;
     call.groups = groups;
     call.lanes = lanes;
-    copy(kernel, call.kernel);
-    copy(stride, call.stride);
-    copy(padding, call.padding);
-    copy(dilation, call.dilation);
+    set_window(call, kernel, stride, padding, dilation);
     call.shift = shift;
     call.bias = at<const std::int32_t>(bias);
     call.bias_position = bias_position;

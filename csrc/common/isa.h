@@ -31,40 +31,33 @@ namespace fastsnn {
 namespace FASTSNN_ISA {
 namespace {
 
-// Numbers of type E, as lanes: `v` where bits count (sums wrap as unsigned ones do), `s` where the sign counts.
+// Vectors of numbers of type E.
 template <class E>
 struct Lanes {
     static constexpr int N = FASTSNN_VECTOR_BYTES / static_cast<int>(sizeof(E));
     typedef E s __attribute__((vector_size(FASTSNN_VECTOR_BYTES)));
 };
 
-template <class E>
-struct BitsOf;
+// Whole numbers of a width: `type` is what sums wrap as, `compared` what a comparison of lanes gives.
+template <size_t bytes>
+struct Whole;
 template <>
-struct BitsOf<int16_t> {
+struct Whole<2> {
     using type = uint16_t;
     using compared = int16_t;
 };
 template <>
-struct BitsOf<int32_t> {
+struct Whole<4> {
     using type = uint32_t;
     using compared = int32_t;
 };
 template <>
-struct BitsOf<int64_t> {
+struct Whole<8> {
     using type = uint64_t;
     using compared = int64_t;
 };
-template <>
-struct BitsOf<float> {
-    using type = uint32_t;
-    using compared = int32_t;
-};
-template <>
-struct BitsOf<double> {
-    using type = uint64_t;
-    using compared = int64_t;
-};
+template <class E>
+using BitsOf = Whole<sizeof(E)>;
 
 template <class T>
 inline T smaller(T a, T b) {

@@ -111,7 +111,8 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
         }
     }
     std::stable_partition(order_.begin(), order_.end(), [&](std::size_t i) { return !masked(terms[i], dense); });
-    if (events.size() > MAX_TERMS || masks.size() > MAX_TERMS) {
+    // inputs without channels are no terms, but a call names their words too
+    if (events.size() > MAX_TERMS || masks.size() > MAX_TERMS || terms.size() > 2 * MAX_TERMS) {
         throw std::invalid_argument("a layer sums at most " + std::to_string(MAX_TERMS) + " inputs of a kind, got " +
                                     std::to_string(terms.size()));
     }

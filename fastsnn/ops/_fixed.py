@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fastsnn import _native
+from fastsnn.ops import _three
 
 LANES = 16
 
@@ -31,11 +32,7 @@ class FixedConvolution:
     ) -> None:
         outputs, per_group, *kernel = weight.shape
         self.shape, self.groups, self.shift = tuple(shape), groups, shift
-        self._missing = 3 - len(kernel)
-        self._geometry = [
-            [*[blank] * self._missing, *numbers]
-            for blank, numbers in zip((1, 1, 0, 1), (kernel, stride, padding, dilation), strict=True)
-        ]
+        self._geometry = _three.geometry(kernel, stride, padding, dilation)
         taps = weight.reshape(outputs, per_group, -1).unflatten(0, (groups, outputs // groups)).permute(0, 3, 2, 1)
         self.lanes = -(-(outputs // groups) // LANES) * LANES
         packed = torch.zeros((*taps.shape[:3], self.lanes), dtype=torch.int64)
@@ -49,14 +46,13 @@ class FixedConvolution:
         """x [B, *S, C] int32, |x| <= 2^30, contiguous: [B, *S', O] int32."""
         batch, *sizes, channels = x.shape
         result = torch.empty((batch, *self.shape), dtype=torch.int32)
-        ones = [1] * self._missing
         _native.load().fixed(
             x.data_ptr(),
             self._weight.data_ptr(),
             batch,
-            [*ones, *sizes],
+            _three.sizes(sizes),
             channels,
-            [*ones, *self.shape[:-1]],
+            _three.sizes(self.shape[:-1]),
             self.shape[-1],
             self.groups,
             self.lanes,

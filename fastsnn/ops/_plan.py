@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fastsnn import _native
+from fastsnn.ops import _three
 from fastsnn.spikes import word_dtype
 
 NUMBERS = {torch.int16: "i16", torch.int32: "i32", torch.float32: "f32", torch.float64: "f64"}
@@ -60,13 +61,9 @@ class Plan:
         terms = []
         for i, (size, weight) in enumerate(zip(inputs, weights, strict=True)):
             part = slice(i * dims, (i + 1) * dims)
-            geometry = (weight.shape[2:], stride[part], padding[part], dilation[part])
-            kernel, *rest = (
-                [*[blank] * (3 - dims), *numbers] for blank, numbers in zip((1, 1, 0, 1), geometry, strict=True)
-            )
-            in_sizes = [*[1] * (3 - dims), *size[:-1]]
-            terms.append(cpu.Term(in_sizes, size[-1], groups[i], kernel, *rest, weight.data_ptr()))
-        out = [*[1] * (3 - dims), *shape[1:-1]]
+            window = _three.geometry(weight.shape[2:], stride[part], padding[part], dilation[part])
+            terms.append(cpu.Term(_three.sizes(size[:-1]), size[-1], groups[i], *window, weight.data_ptr()))
+        out = _three.sizes(shape[1:-1])
         number = getattr(cpu.Number, NUMBERS[self.dtype])
         hard, strict = reset == "hard", comparator == ">"
         self._plan = cpu.Plan(number, terms, out, shape[-1], hard, strict, reach, least, vectors, dense)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fastsnn import _native
+from fastsnn.ops import _three
 from fastsnn.spikes import word_dtype
 from fastsnn.windows import output_size
 
@@ -19,22 +20,15 @@ def _run(
     batch, *sizes, channels = words.shape
     out = list(map(output_size, sizes, *geometry, [ceil_mode] * len(sizes)))
     result = torch.empty((batch, *out, channels), dtype=torch.int32 if kind == "counts" else word_dtype(T))
-    missing = 3 - len(sizes)
-    kernel, stride, padding, dilation = (
-        [*[blank] * missing, *numbers] for blank, numbers in zip((1, 1, 0, 1), geometry, strict=True)
-    )
     cpu.pool(
         getattr(cpu.PoolKind, kind),
         words.data_ptr(),
         words.element_size(),
         batch,
-        [*[1] * missing, *sizes],
-        [*[1] * missing, *out],
+        _three.sizes(sizes),
+        _three.sizes(out),
         channels,
-        kernel,
-        stride,
-        padding,
-        dilation,
+        *_three.geometry(*geometry),
         T,
         0 if so_far is None else so_far.data_ptr(),
         result.data_ptr(),
