@@ -207,3 +207,11 @@ def test_any_layer(args, vectors, dense, threads, data):
     plan, shape = plan_of(args, vectors, dense)
     _native.load().select_instruction_set(before)
     assert same(plan(args[0], args[5]), wanted(args, shape))
+
+
+def test_more_inputs_than_a_layer_takes_are_refused_and_not_written_past():
+    number = torch.tensor(2**24, dtype=torch.int32)
+    for count, channels in ((33, 1), (70, 0)):
+        weights = [torch.ones(3, channels, dtype=torch.int32)] * count
+        with pytest.raises(ValueError, match=f"at most 32 inputs of a kind, got {count}"):
+            Plan([(channels,)] * count, weights, (1, 3), number, number, None, [], [], [], [1] * count, "soft", ">=")
