@@ -10,3 +10,9 @@ DATA: str | None = os.environ.get("FASTSNN_DATA") or None
 
 # FASTSNN_CPU_ISA: baseline | avx2 | avx512; unset: the best instruction set that the processor has.
 CPU_ISA: str | None = os.environ.get("FASTSNN_CPU_ISA") or None
+
+# FASTSNN_CACHE: folder for what was measured on this machine, such as tile sizes; unset: ~/.cache/fastsnn.
+CACHE: str = os.environ.get("FASTSNN_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "fastsnn")
+
+# TRITON_INTERPRET=1: Triton's own switch; its kernels then run on the CPU, for tests.
+INTERPRET: bool = os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")

@@ -48,8 +48,9 @@ def pick(op: str, backends: tuple[Backend, ...], *tensors: Tensor) -> Backend:
         raise BackendUnavailable(f"FASTSNN_BACKEND must be one of {', '.join(NAMES)}, got {forced!r}")
     reasons = []
     for backend in backends:
-        why = f"FASTSNN_BACKEND={forced}" if forced not in (None, backend.name) else backend.absent()
-        why = why or backend.refuse(*tensors)
+        why = f"FASTSNN_BACKEND={forced}" if forced not in (None, backend.name) else None
+        # whether it takes these tensors is quicker to say than whether it is there at all
+        why = why or backend.refuse(*tensors) or backend.absent()
         if why is None:
             return backend
         reasons.append(f"{backend.name}: {why}")

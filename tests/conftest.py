@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import settings
 
-from fastsnn import _env
-
-# Read when a kernel is first imported, hence before any test is.
+# Read when fastsnn and when a kernel is first imported, hence before any test is.
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+from fastsnn import _env  # noqa: E402
 
 DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
 

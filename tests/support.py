@@ -24,9 +24,7 @@ def pairs(op, backends):
 
 def call_directly(backend, args, *more):
     """One backend's own function, not the dispatcher's choice; checks that inputs are untouched and not returned."""
-    first = args[0][0] if isinstance(args[0], list) else args[0]
-    why = backend.absent() or backend.refuse(first)
-    if why:
+    if why := cannot(backend, args):
         pytest.skip(f"{backend.name}: {why}")
     before = [x.clone() for x in tensors(args)]
     result = _registry.load(backend.target)(*args, *more)
@@ -36,6 +34,14 @@ def call_directly(backend, args, *more):
         assert out.is_contiguous()
         assert out.numel() == 0 or all(out.data_ptr() != given.data_ptr() for given in tensors(args))
     return result
+
+
+def cannot(backend, args):
+    """Why a backend does not take these arguments even when it is asked for, or None."""
+    first = [a[0] if isinstance(a, list) else a for a in args[:2]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_env, "BACKEND", backend.name)
+        return backend.absent() or backend.refuse(*first)
 
 
 def tensors(args):

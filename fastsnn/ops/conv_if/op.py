@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fastsnn import _native
+from fastsnn import _native, _triton
 from fastsnn._registry import Backend, choose
 from fastsnn.ops import _checks
 from fastsnn.ops._step import as_values
 from fastsnn.spikes import word_dtype
 
 BACKENDS = (
+    Backend("triton", "fastsnn.ops.conv_if.triton_kernel:conv_if", _triton.refuse_layer, _triton.reason),
     Backend("native", "fastsnn.ops.conv_if.native:conv_if", _native.refuse, _native.reason),
     Backend("reference", "fastsnn.ops.conv_if.reference:conv_if", lambda x: None),
 )
@@ -143,7 +144,7 @@ def _conv_if(
     comparator: str,
 ) -> tuple[Tensor, Tensor]:
     shape = _check(words, weights, v, threshold, bias, T, stride, padding, dilation, groups, reset, comparator)
-    run = choose("conv_if", BACKENDS, words[0])
+    run = choose("conv_if", BACKENDS, words[0], weights[0])
     words, weights = [w.contiguous() for w in words], [w.contiguous() for w in weights]
     return run(words, weights, v, threshold, bias, T, stride, padding, dilation, groups, reset, comparator, shape)
 

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fastsnn import _native
+from fastsnn import _native, _triton
 from fastsnn._registry import Backend, choose
 from fastsnn.ops import _checks
 from fastsnn.ops._step import as_values
 from fastsnn.spikes import word_dtype
 
 BACKENDS = (
+    Backend("triton", "fastsnn.ops.linear_if.triton_kernel:linear_if", _triton.refuse_layer, _triton.reason),
     Backend("native", "fastsnn.ops.linear_if.native:linear_if", _native.refuse, _native.reason),
     Backend("reference", "fastsnn.ops.linear_if.reference:linear_if", lambda x: None),
 )
@@ -86,7 +87,7 @@ def _linear_if(
     comparator: str,
 ) -> tuple[Tensor, Tensor]:
     _check(words, weights, v, threshold, bias, T, reset, comparator)
-    run = choose("linear_if", BACKENDS, words[0])
+    run = choose("linear_if", BACKENDS, words[0], weights[0])
     words, weights = [w.contiguous() for w in words], [w.contiguous() for w in weights]
     return run(words, weights, v, threshold, bias, T, reset, comparator)
 

@@ -1,0 +1,69 @@
+"""Whether Triton's kernels can run here, and if not, why not; nothing imports triton before a kernel runs."""
+
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+from torch import Tensor
+
+from fastsnn import _env
+
+# the oldest that has what the kernels use: tuples of pointers, and constants that are tuples
+LEAST_VERSION = (3, 3)
+# the oldest GPUs with the tensor-core instructions that they are compiled to
+LEAST_CAPABILITY = (8, 0)
+
+
+@cache
+def _version() -> tuple[int, ...] | None:
+    try:
+        return tuple(int(part) for part in version("triton").split(".")[:2])
+    except PackageNotFoundError:
+        return None
+
+
+def reason() -> str | None:
+    """Why no kernel can run on this machine, or None."""
+    have = _version()
+    wanted = ".".join(map(str, LEAST_VERSION))
+    if have is None:
+        return 'triton is not installed: pip install "fastsnn[triton]" (Linux), or choose another backend'
+    if have < LEAST_VERSION:
+        return f"triton {wanted} or newer is needed, {version('triton')} is installed: pip install -U triton"
+    if not _env.INTERPRET and not torch.cuda.is_available():
+        return "torch sees no NVIDIA GPU here (TRITON_INTERPRET=1 runs the kernels on the CPU, slowly, for tests)"
+    return None
+
+
+def refuse(x: Tensor, *_: Tensor) -> str | None:
+    """Why the kernels do not take a call on this tensor, or None."""
+    if x.device.type == "cpu" and _env.INTERPRET:
+        # an interpreted kernel is thousands of times slower than the other backends: only who asks for it gets it
+        return None if _env.BACKEND == "triton" else "interpreted kernels run where FASTSNN_BACKEND=triton asks for them"
+    if x.device.type != "cuda":
+        return f"the tensor is on {x.device}"
+    have = torch.cuda.get_device_capability(x.device)
+    if have < LEAST_CAPABILITY:
+        return "compute capability {}.{} or newer is needed, {} has {}.{}".format(*LEAST_CAPABILITY, x.device, *have)
+    return None
+
+
+def refuse_layer(words: Tensor, weight: Tensor) -> str | None:
+    """Why no kernel takes a layer with these words and weights, or None."""
+    if weight.dtype == torch.float64:
+        return "there is no kernel for float64"
+    if weight.dtype == torch.int32 and weight[0].numel() > 2**15:
+        return f"sums of more than {2**15} int32 weights do not fit its parts of 32 bits, these have {weight[0].numel()}"
+    return refuse(words)
+
+
+@cache
+def processors(device: torch.device) -> int:
+    """Multiprocessors of a GPU, which its launches should keep busy; 1 for interpreted kernels."""
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+
+
+def on(x: Tensor) -> AbstractContextManager:
+    """Makes the tensor's GPU the current one, which is where Triton launches; nothing for interpreted kernels."""
+    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()

@@ -1,0 +1,151 @@
+"""The inputs of a layer as its GPU kernels take them: matrix products with packed weights, and words that are looked at."""
+
+from collections.abc import Sequence
+from itertools import product as grid
+from math import prod
+
+import torch
+from torch import Tensor
+
+from fastsnn.ops import _three
+
+# rows of weights begin at multiples of this many numbers, so that 16 bytes can be read at once
+ROW = 64
+# taps of depthwise kernels that a neuron's registers have room for
+MOST_LOOKS = 49
+PLANE_BITS = 8
+
+
+class Product:
+    """An input whose sums are a matrix product.
+
+    source    number of the input
+    geometry  what the kernel calls INPUTS[I]
+    weight    [planes, O, row] int8, float16, bfloat16 or float32
+    length    numbers that a sum has
+    """
+
+    def __init__(
+        self, source: int, weight: Tensor, pooled: Sequence[int], size: Sequence[int], window: tuple, planes: int
+    ) -> None:
+        outputs, channels, *kernel = weight.shape
+        _, stride, padding, dilation = window
+        self.source, self.length = source, channels * prod(kernel)
+        row = -(-self.length // ROW) * ROW
+        # the channels of one tap after another
+        flat = weight.movedim(1, -1).reshape(outputs, -1)
+        rows = digits(flat, planes) if planes > 1 or flat.dtype in (torch.int16, torch.int32) else [flat]
+        self.weight = torch.zeros((planes, outputs, row), dtype=rows[0].dtype, device=weight.device)
+        for plane, values in zip(self.weight, rows, strict=True):
+            plane[:, : self.length] = values
+        sizes = _three.sizes(size[:-1])
+        self.geometry = (channels, row, *sizes, *kernel, *stride, *padding, *dilation, *pooled)
+
+
+class Look:
+    """One tap of a depthwise input.
+
+    source    number of the input
+    geometry  what the kernel calls TAPS[I]
+    weight    [O] int32 or float32
+    """
+
+    def __init__(self, source: int, weight: Tensor, geometry: tuple) -> None:
+        self.source, self.geometry = source, geometry
+        self.weight = weight.to(torch.float32 if weight.is_floating_point() else torch.int32).contiguous()
+
+
+def sorted_inputs(
+    inputs: Sequence[Sequence[int]],
+    weights: Sequence[Tensor],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: Sequence[int],
+    wide: bool,
+    proven: bool,
+) -> tuple[list[Product], list[Look], int]:
+    """(products, looks, groups that all products have).
+
+    wide    32-bit sums may leave 32 bits
+    proven  the weights may be looked at
+    """
+    dims = weights[0].ndim - 2
+    looks: list[Look] = []
+    rest: dict[int, tuple] = {}
+    for i, (size, weight) in enumerate(zip(inputs, weights, strict=True)):
+        part = slice(i * dims, (i + 1) * dims)
+        window = _three.geometry(weight.shape[2:], stride[part], padding[part], dilation[part])
+        if groups[i] == size[-1] and len(looks) + prod(window[0]) <= MOST_LOOKS:
+            looks += _looks(i, weight, size, window)
+        else:
+            rest[i] = window
+    together = {groups[i] for i in rest}
+    common = together.pop() if len(together) == 1 else 1
+    planes = max((_planes(weights[i], proven) for i in rest), default=1)
+    # the kernel sums the two lowest planes apart from the others where there are five
+    planes = 5 if wide and planes > 1 else planes
+    products = []
+    for i, window in rest.items():
+        weight = weights[i] if groups[i] == common else ungrouped(weights[i], groups[i])
+        weight, pooled = _pooled(weight.reshape(*weight.shape[:2], *window[0]), window[3], proven)
+        products.append(Product(i, weight, pooled, inputs[i], window, planes))
+    return products, looks, common
+
+
+def digits(weight: Tensor, planes: int) -> list[Tensor]:
+    """Whole numbers as signed digits of 8 bits, the highest first; exact modulo 2^(8 planes)."""
+    rest, found = weight.to(torch.int64), []
+    for _ in range(planes):
+        low = ((rest + 2 ** (PLANE_BITS - 1)) & (2**PLANE_BITS - 1)) - 2 ** (PLANE_BITS - 1)
+        found.append(low.to(torch.int8))
+        rest = (rest - low) >> PLANE_BITS
+    return found[::-1]
+
+
+def ungrouped(weight: Tensor, groups: int) -> Tensor:
+    """Weights of a grouped convolution as those of an ordinary one, zero between the groups."""
+    outputs, per_group, *kernel = weight.shape
+    dense = weight.new_zeros(groups, outputs // groups, groups, per_group, *kernel)
+    for g in range(groups):
+        dense[g, :, g] = weight[g * (outputs // groups) : (g + 1) * (outputs // groups)]
+    return dense.reshape(outputs, groups * per_group, *kernel)
+
+
+def _planes(weight: Tensor, proven: bool) -> int:
+    """Digits of 8 bits that the weights need; without looking at them, as many as their type can."""
+    most = weight.dtype.itemsize
+    if weight.is_floating_point() or most == 1:
+        return 1
+    if proven and weight.dtype == torch.int32:
+        low, high = int(weight.min()), int(weight.max())
+        for planes in range(1, most):
+            ones = sum(256**i for i in range(planes))
+            if -128 * ones <= low and high <= 127 * ones:
+                return planes
+    return most
+
+
+def _looks(source: int, weight: Tensor, size: Sequence[int], window: tuple) -> list[Look]:
+    kernel, stride, padding, dilation = window
+    flat = weight.reshape(weight.shape[0], -1)
+    looks = []
+    for column, tap in enumerate(grid(*map(range, kernel))):
+        offset = [k * d - p for k, d, p in zip(tap, dilation, padding, strict=True)]
+        geometry = (source, *_three.sizes(size[:-1]), *stride, *offset, weight.shape[0] // size[-1])
+        looks.append(Look(source, flat[:, column], geometry))
+    return looks
+
+
+def _pooled(weight: Tensor, dilation: Sequence[int], proven: bool) -> tuple[Tensor, tuple[int, ...]]:
+    """(weights, window): a kernel [O, C, d, h, w] that an average pool was folded into without its repetitions."""
+    window = [1, 1, 1]
+    for i in range(3 if proven else 0):
+        size = weight.shape[2 + i]
+        for repeat in (4, 3, 2):
+            if size % repeat == 0 and dilation[i] == 1:
+                each = weight.unflatten(2 + i, (size // repeat, repeat))
+                if bool((each == each.narrow(3 + i, 0, 1)).all()):
+                    weight, window[i] = each.select(3 + i, 0), repeat
+                    break
+    return weight, tuple(window)

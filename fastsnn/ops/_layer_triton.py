@@ -1,0 +1,227 @@
+"""A layer of spiking neurons on a GPU: weights made ready once, then run on words any number of times."""
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+import triton.language as tl
+from torch import Tensor
+
+from fastsnn import _env, _triton
+from fastsnn.ops import _layer_kernel, _taps_kernel, _three
+from fastsnn.ops._inputs import sorted_inputs
+from fastsnn.ops._neuron_kernel import NUMBERS
+from fastsnn.ops._tiles import Problem, Tile, power, usual
+from fastsnn.ops._unpack_kernel import shift_table
+from fastsnn.spikes import word_dtype
+
+OPERANDS = {torch.int8: tl.int8, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16, torch.float32: tl.float32}
+# neurons that a tile without matrix products holds
+NEURONS = 512
+
+
+class TritonPlan:
+    """A layer of spiking neurons driven by convolutions of words, or by linear maps (no spatial dimensions).
+
+    inputs .. comparator, bias_varies
+                as in the native module's `Plan`; weights may also be int8 (values are int32), float16 or bfloat16
+                (values are float32)
+    tile        None chooses by shape and batch
+    proven      look at the numbers once, so that 32-bit sums are only widened where they can leave 32 bits. That waits for
+                the GPU; without it they are always widened
+
+    Nothing is checked here: `conv_if` and `linear_if` have. A plan may run in several threads at once.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Sequence[int]],
+        weights: Sequence[Tensor],
+        shape: Sequence[int],
+        threshold: Tensor,
+        v: Tensor,
+        bias: Tensor | None,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        groups: Sequence[int],
+        reset: str,
+        comparator: str,
+        tile: Tile | None = None,
+        bias_varies: bool = False,
+        proven: bool = True,
+    ) -> None:
+        self.shape, self.dtype, self.tile = tuple(shape), threshold.dtype, tile
+        self.out = tuple(_three.sizes(shape[1:-1]))
+        self.number = NUMBERS[self.dtype]
+        self.hard, self.strict = reset == "hard", comparator == ">"
+        self.wide = self.number == "i32" and (not proven or not _fits(weights, bias, bias_varies))
+        self.products, self.looks, self.groups = sorted_inputs(
+            inputs, weights, stride, padding, dilation, groups, self.wide, proven
+        )
+        self.planes = len(self.products[0].weight) if self.products else 1
+        self.operand = self.products[0].weight.dtype if self.products else torch.float32
+        self._threshold, self._v = self._spread(threshold), self._spread(v)
+        self._bias = None if bias is None else self._spread_bias(bias)
+        self._tables: dict[tuple[int, torch.dtype], Tensor] = {}
+
+    def problem(self, batch: int, T: int) -> Problem:
+        """What decides the tile at a batch size."""
+        steps = power(T)
+        rows = batch * prod(self.out) * steps
+        length = sum(p.length for p in self.products)
+        bits = 8 * self.operand.itemsize
+        return Problem(rows, self.shape[-1] // self.groups, self.groups, length, bits, steps, self.planes > 4)
+
+    def __call__(
+        self,
+        words: Sequence[Tensor],
+        T: int,
+        v: Tensor | None = None,
+        keep: bool = True,
+        bias: Tensor | None = None,
+        out: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """T steps: (words [B, *S', O], potentials after them, or None where they are not to be kept).
+
+        words   [B, *S_i, C_i] each, packed, but that the channels of a position may be followed by unused ones
+        v       contiguous potentials [B, *S', O] to go on from; None for those of a fresh run
+        bias    in place of the plan's, [B, *S', O]
+        out     words to write to, packed like `words`
+        """
+        batch = words[0].shape[0]
+        shape = (batch, *self.shape[1:])
+        device = words[0].device
+        out = torch.empty(shape, dtype=word_dtype(T), device=device) if out is None else out
+        after = torch.empty(shape, dtype=self.dtype, device=device) if keep else None
+        positions = batch * prod(self.out)
+        if positions == 0:
+            return out, after
+        start, per_start = self._v if v is None else self._spread(v)
+        given, per_bias, steps = self._bias or (start, "none", False)
+        if bias is not None:
+            given, per_bias, steps = self._spread_bias(bias)
+        neurons = (*self._threshold[:1], start, given, given.numel() // T if steps else 0)
+        rules = {
+            "OUT": self.out,
+            "OUTPUTS": self.shape[-1],
+            "T": T,
+            "NUMBER": self.number,
+            "WIDE": self.wide,
+            "THRESHOLD": self._threshold[1],
+            "START": per_start,
+            "BIAS": per_bias,
+            "BIAS_STEPS": steps,
+            "HARD": self.hard,
+            "STRICT": self.strict,
+            "enable_fp_fusion": False,
+        }
+        ends = (out, pitch_of(out), out if after is None else after, positions)
+        looks = (
+            tuple(words[look.source] for look in self.looks),
+            tuple(pitch_of(words[look.source]) for look in self.looks),
+            tuple(look.weight for look in self.looks),
+        )
+        rules["TAPS"] = tuple(look.geometry for look in self.looks)
+        with _triton.on(words[0]):
+            sums, parts = out, 0
+            if self.products:
+                tile = self.tile or usual(self.problem(batch, T), _triton.processors(device))
+                parts = tile.parts
+                if parts > 1:
+                    kind = torch.int32 if self.number != "f32" else torch.float32
+                    sums = torch.empty((parts, T, positions, self.shape[-1]), dtype=kind, device=device)
+                self._multiply(words, looks, neurons, (sums, *ends[1:]), rules, tile, keep)
+                if parts == 1:
+                    return out, after
+            N = min(power(self.shape[-1]), 128)
+            P = max(min(power(positions), NEURONS // N), 1)
+            grid = (-(-positions // P) * -(-self.shape[-1] // N),)
+            _taps_kernel.neurons[grid](
+                sums, *looks, *neurons, *ends, **rules, KEEP=keep, PARTS=parts, P=P, N=N, num_warps=4
+            )
+        return out, after
+
+    def _multiply(
+        self,
+        words: Sequence[Tensor],
+        looks: tuple,
+        neurons: tuple,
+        ends: tuple,
+        rules: dict,
+        tile: Tile,
+        keep: bool,
+    ) -> None:
+        steps = power(rules["T"])
+        P = max(tile.rows // steps, 1)
+        own = self.shape[-1] // self.groups
+        grid = (-(-ends[3] // P) * -(-own // tile.N) * self.groups, tile.parts)
+        seen = [words[p.source] for p in self.products]
+        _layer_kernel.layer[grid](
+            tuple(seen),
+            tuple(pitch_of(w) for w in seen),
+            tuple(p.weight for p in self.products),
+            *looks,
+            tuple(self._table(steps, w.dtype, w.device) for w in seen),
+            *neurons,
+            *ends,
+            **rules,
+            INPUTS=tuple(p.geometry for p in self.products),
+            GROUPS=self.groups,
+            PLANES=self.planes,
+            OPERAND=OPERANDS[self.operand],
+            KEEP=keep,
+            PARTS=tile.parts,
+            P=P,
+            STEPS=steps,
+            N=tile.N,
+            K=tile.K,
+            STAGES=tile.stages,
+            PLAIN=_env.INTERPRET,
+            num_warps=tile.warps,
+        )
+
+    def _table(self, steps: int, words: torch.dtype, device: torch.device) -> Tensor:
+        key = (steps, words)
+        if key not in self._tables:
+            self._tables[key] = shift_table(steps, words, self.operand, _env.INTERPRET, device)
+        return self._tables[key]
+
+    def _spread(self, values: Tensor) -> tuple[Tensor, str]:
+        """Values over the neurons as numbers for each channel, each neuron of an image, or each neuron of all images."""
+        while values.ndim and values.shape[0] == 1:
+            values = values[0]
+        if values.ndim <= 1:
+            return values.expand(self.shape[-1]).contiguous(), "channel"
+        if values.ndim < len(self.shape):
+            return values.expand(self.shape[1:]).contiguous(), "image"
+        return values.expand(len(values), *self.shape[1:]).contiguous(), "all"
+
+    def _spread_bias(self, bias: Tensor) -> tuple[Tensor, str, bool]:
+        """The same of a bias, and whether every step has its own."""
+        if bias.ndim <= len(self.shape):
+            return *self._spread(bias), False
+        if bias.shape[0] == 1:
+            return *self._spread(bias[0]), False
+        each = [self._spread(b) for b in bias]
+        return torch.stack([values for values, _ in each]), each[0][1], True
+
+
+def pitch_of(words: Tensor) -> int:
+    """Elements from one position's channels to the next one's."""
+    inner = 1
+    for size, step in zip(words.shape[-2::-1], words.stride()[-2::-1], strict=True):
+        if size > 1:
+            return step // inner
+        inner *= size
+    return words.shape[-1]
+
+
+def _fits(weights: Sequence[Tensor], bias: Tensor | None, bias_varies: bool) -> bool:
+    """Whether no current can leave 32 bits."""
+    reach = float(sum(w.double().abs().flatten(1).sum(1) for w in weights).max())
+    if bias_varies:
+        reach += 2.0**30
+    elif bias is not None and bias.numel():
+        reach += float(bias.double().abs().max())
+    return reach < 2.0**31 - 1

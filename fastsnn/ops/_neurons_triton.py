@@ -1,0 +1,211 @@
+"""Neurons without weights in Triton: one pass over the currents, potentials and words in registers through all steps."""
+
+from math import gcd
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fastsnn import _triton
+from fastsnn.ops._neuron_kernel import NUMBERS, bounded, fire, saturated
+from fastsnn.spikes import word_dtype
+
+# of each thread's loads and stores, the widest that there are
+BYTES, THREADS = 16, 128
+# a period from which on values are spread out in memory, because the index within a period has 32 bits
+LONG_PERIOD = 2**30
+
+
+@triton.jit
+def _repeating(period, FACTOR: tl.constexpr, BLOCK: tl.constexpr):
+    """The block's neurons as (whole laps of lcm(period, BLOCK) before them, places in the lap); FACTOR is their gcd."""
+    laps = tl.program_id(0) // (period // FACTOR)
+    return laps, tl.program_id(0) % (period // FACTOR) * BLOCK + tl.arange(0, BLOCK)
+
+
+@triton.jit
+def _within(place, period, FACTOR: tl.constexpr):
+    """Each place as (laps of the period, number within the period), with one division for up to 16 neighbours."""
+    GROUP: tl.constexpr = min(FACTOR, 16)
+    first = place // GROUP * GROUP
+    return first // period, tl.max_contiguous(tl.multiple_of(first % period + place % GROUP, GROUP), GROUP)
+
+
+@triton.jit
+def _values(values, at, inside, period, FORM: tl.constexpr, FACTOR: tl.constexpr, NUMBER: tl.constexpr):
+    """The values of a block's neurons: "one" for all, one for "each", or some that "repeat" with a period."""
+    if FORM == "one":
+        x = tl.load(values)
+    elif FORM == "each":
+        x = tl.load(values + at, mask=inside, other=0)
+    else:
+        place = _repeating(period, FACTOR, at.shape[0])[1]
+        x = tl.load(values + _within(place, period, FACTOR)[1])
+    return x.to(tl.int32) if NUMBER == "i16" else x
+
+
+@triton.jit
+def _drive(current, bias, BIAS: tl.constexpr, NUMBER: tl.constexpr):
+    """What the neuron is driven by: current and bias, summed without loss."""
+    if NUMBER == "i16":
+        current = current.to(tl.int32)
+    if BIAS == "none":
+        return saturated(current, NUMBER)
+    elif NUMBER == "i32":
+        return saturated(current.to(tl.int64) + bias.to(tl.int64), NUMBER)
+    else:
+        return current + bias
+
+
+@triton.jit(do_not_specialize=["units"])
+def _neurons_kernel(
+    currents,
+    v,
+    threshold,
+    bias,
+    words,
+    after,
+    units,
+    v_period,
+    threshold_period,
+    bias_period,
+    width,
+    pitch,
+    UNIT: tl.constexpr,
+    T: tl.constexpr,
+    CONSTANT: tl.constexpr,
+    NUMBER: tl.constexpr,
+    V: tl.constexpr,
+    THRESHOLD: tl.constexpr,
+    BIAS: tl.constexpr,
+    BIAS_STEPS: tl.constexpr,
+    HARD: tl.constexpr,
+    STRICT: tl.constexpr,
+    KEEP: tl.constexpr,
+    PITCHED: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    start = tl.program_id(0).to(tl.int64) * BLOCK
+    lanes = tl.arange(0, BLOCK)
+    # a multiple of UNIT to the compiler's eyes, which is what wide loads and stores of every step's row depend on
+    count = units.to(tl.int64) * UNIT
+    at = start + lanes
+    inside = at < count
+    u = bounded(tl.broadcast_to(_values(v, start, lanes, inside, v_period, V, NUMBER), [BLOCK]), NUMBER)
+    theta = _values(threshold, start, lanes, inside, threshold_period, THRESHOLD, NUMBER)
+    add = 0
+    if BIAS != "none" and not BIAS_STEPS:
+        add = _values(bias, start, lanes, inside, bias_period, BIAS, NUMBER)
+    current = tl.load(currents + at, mask=inside, other=0)
+    drive = current
+    if not BIAS_STEPS:
+        drive = _drive(current, add, BIAS, NUMBER)
+    word = tl.zeros([BLOCK], tl.int32)
+    for t in tl.static_range(T):
+        if t > 0 and not CONSTANT:
+            current = tl.load(currents + t * count + at, mask=inside, other=0)
+        if BIAS_STEPS:
+            row = bias + t * (count if BIAS == "each" else bias_period)
+            drive = _drive(current, _values(row, start, lanes, inside, bias_period, BIAS, NUMBER), BIAS, NUMBER)
+        elif t > 0 and not CONSTANT:
+            drive = _drive(current, add, BIAS, NUMBER)
+        u, word = fire(u, drive, theta, word, t, NUMBER, HARD, STRICT)
+    word = word.to(words.dtype.element_ty)
+    if PITCHED:
+        place = (start % width).to(tl.int32) + lanes
+        tl.store(words + (start // width + place // width) * pitch + place % width, word, mask=inside)
+    else:
+        tl.store(words + at, word, mask=inside)
+    if KEEP:
+        tl.store(after + at, u.to(after.dtype.element_ty), mask=inside)
+
+
+def run(
+    current: Tensor,
+    constant: bool,
+    v: Tensor,
+    threshold: Tensor,
+    bias: Tensor | None,
+    T: int,
+    reset: str,
+    comparator: str,
+    keep: bool = True,
+    out: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """T steps of neurons driven by currents [T, *N], or by one [*N] for all steps: (words [*N], v [*N] or None).
+
+    current  contiguous; v, threshold and bias in its dtype, spread over the neurons as in `if_steps`
+    keep     False: the potentials after the last step are not wanted
+    out      words to write to, contiguous but for a last dimension that may be part of a longer one
+    """
+    shape = current.shape if constant else current.shape[1:]
+    count = shape.numel()
+    out = torch.empty(shape, dtype=word_dtype(T), device=current.device) if out is None else out
+    after = torch.empty(shape, dtype=current.dtype, device=current.device) if keep else None
+    if not count:
+        return out, after
+    start, v_period, v_form = _spread(v, shape)
+    theta, threshold_period, threshold_form = _spread(threshold, shape)
+    add, bias_period, bias_form = bias, 1, "none"
+    bias_steps = bias is not None and bias.ndim > len(shape) and bias.shape[0] > 1
+    if bias is not None:
+        bias = bias[0] if bias.ndim > len(shape) and not bias_steps else bias
+        add, bias_period, bias_form = _spread(bias, shape, (T,) if bias_steps else ())
+    width = shape[-1] if shape else 1
+    pitch = width if out.is_contiguous() else out.stride(-2)
+    # of one item of the batch, so that a batch of another size finds the kernel compiled
+    unit = gcd(shape[1:].numel() if len(shape) > 1 else count, 16)
+    block = THREADS * BYTES // current.element_size()
+    with _triton.on(current):
+        _neurons_kernel[(triton.cdiv(count, block),)](
+            current,
+            start,
+            theta,
+            add,
+            out,
+            after,
+            count // unit,
+            v_period,
+            threshold_period,
+            bias_period,
+            width,
+            pitch,
+            UNIT=unit,
+            T=T,
+            CONSTANT=constant,
+            NUMBER=NUMBERS[current.dtype],
+            V=v_form,
+            THRESHOLD=threshold_form,
+            BIAS=bias_form,
+            BIAS_STEPS=bias_steps,
+            HARD=reset == "hard",
+            STRICT=comparator == ">",
+            KEEP=keep,
+            PITCHED=pitch != width,
+            BLOCK=block,
+            num_warps=THREADS // 32,
+            enable_fp_fusion=False,
+        )
+    return out, after
+
+
+def _spread(values: Tensor, shape: torch.Size, steps: tuple[int, ...] = ()) -> tuple[Tensor, int, str]:
+    """Contiguous numbers, their period over the neurons and their form, as the kernel takes them, for each step."""
+    size = values.shape[len(steps) :]
+    tail, form = _form(size, shape)
+    values = values.reshape((*steps, *size[max(len(size) - len(tail), 0) :])).expand((*steps, *tail)).contiguous()
+    return values, tail.numel() if form == "repeat" else 1, form
+
+
+def _form(size: torch.Size, shape: torch.Size) -> tuple[torch.Size, str]:
+    """The last dimensions of the neurons that values of this size are needed for, and what the kernel makes of them."""
+    # by dimensions, not by how many there are: a batch of one is to find the kernel compiled for a batch of more
+    if size == shape:
+        return shape, "each"
+    while size and size[0] == 1:
+        size = size[1:]
+    if not size:
+        return size, "one"
+    tail = shape[len(shape) - len(size) :]
+    return (shape, "each") if tail == shape or tail.numel() >= LONG_PERIOD else (tail, "repeat")

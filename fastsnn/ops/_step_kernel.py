@@ -1,0 +1,89 @@
+"""What drives a neuron in a layer beside its sums, in Triton: words looked at one by one, biases, and the spread of values.
+
+A tile is [P, N]: P output positions (of all images, one after the other) and N output channels.
+"""
+
+import triton
+import triton.language as tl
+
+from fastsnn.ops._neuron_kernel import fire, saturated
+
+
+@triton.jit
+def spread(at, position, channel, PER: tl.constexpr, IMAGE: tl.constexpr, OUTPUTS: tl.constexpr):
+    """Values of a tile: a number a channel [1, N], or one a neuron [P, N].
+
+    PER    "channel", "image" (positions of one image and channels) or "all" (the same for every image)
+    IMAGE  output positions of one image
+    """
+    if PER == "channel":
+        return tl.load(at + channel)[None, :]
+    elif PER == "image":
+        return tl.load(at + (position % IMAGE)[:, None] * OUTPUTS + channel[None, :])
+    else:
+        return tl.load(at + position[:, None] * OUTPUTS + channel[None, :])
+
+
+@triton.jit
+def place(position, out_d: tl.constexpr, out_h: tl.constexpr, out_w: tl.constexpr):
+    """(image, depth, row, column) of output positions."""
+    column = position % out_w
+    row = (position // out_w) % out_h
+    depth = (position // (out_w * out_h)) % out_d
+    return position // (out_w * out_h * out_d), depth, row, column
+
+
+@triton.jit
+def look(words, pitch, image, depth, row, column, channel, valid, TAPS: tl.constexpr, I: tl.constexpr):
+    """The words [P, N] that one tap of a depthwise kernel reads, widened to int32; 0 outside.
+
+    TAPS[I]  input number, its size (3), stride (3), offset of the tap (3), outputs a channel
+    """
+    TAP: tl.constexpr = TAPS[I]
+    d = depth * TAP[4] + TAP[7]
+    h = row * TAP[5] + TAP[8]
+    w = column * TAP[6] + TAP[9]
+    inside = valid & (d >= 0) & (d < TAP[1]) & (h >= 0) & (h < TAP[2]) & (w >= 0) & (w < TAP[3])
+    line = (image * TAP[1] + d) * TAP[2] + h
+    at = (line * TAP[3] + w) * pitch
+    return tl.load(words + at[:, None] + (channel // TAP[10])[None, :], mask=inside[:, None], other=0).to(tl.int32)
+
+
+@triton.jit
+def step(
+    v,
+    current,
+    word,
+    threshold,
+    bias,
+    bias_step,
+    position,
+    channel,
+    looked,
+    weights,
+    t: tl.constexpr,
+    NUMBER: tl.constexpr,
+    BIAS: tl.constexpr,
+    BIAS_STEPS: tl.constexpr,
+    IMAGE: tl.constexpr,
+    OUTPUTS: tl.constexpr,
+    HARD: tl.constexpr,
+    STRICT: tl.constexpr,
+):
+    """Step t of a tile: (v, word).
+
+    current          the sum over the inputs that are matrix products
+    looked, weights  words [P, N] and weights [1, N] of the taps that are looked at
+    bias             where biases are; `bias_step` numbers further are those of the next step, if BIAS_STEPS
+    """
+    for i in tl.static_range(len(looked)):
+        spikes = (looked[i] >> t) & 1
+        if NUMBER == "f32":
+            current += spikes.to(tl.float32) * weights[i]
+        else:
+            current += spikes.to(current.dtype) * weights[i].to(current.dtype)
+    if BIAS != "none":
+        if BIAS_STEPS:
+            bias += t * bias_step
+        current += spread(bias, position, channel, BIAS, IMAGE, OUTPUTS).to(current.dtype)
+    return fire(v, saturated(current, NUMBER), threshold, word, t, NUMBER, HARD, STRICT)

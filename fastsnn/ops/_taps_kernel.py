@@ -1,0 +1,77 @@
+"""Neurons whose currents need no matrix product, in Triton: depthwise convolutions, and sums that were taken in parts."""
+
+import triton
+import triton.language as tl
+
+from fastsnn.ops._neuron_kernel import bounded
+from fastsnn.ops._step_kernel import look, place, spread, step
+
+
+@triton.jit(do_not_specialize=["positions", "bias_step"])
+def neurons(
+    sums,
+    taps,
+    tap_pitches,
+    tap_weights,
+    threshold,
+    start,
+    bias,
+    bias_step,
+    out,
+    out_pitch,
+    after,
+    positions,
+    TAPS: tl.constexpr,
+    OUT: tl.constexpr,
+    OUTPUTS: tl.constexpr,
+    T: tl.constexpr,
+    NUMBER: tl.constexpr,
+    WIDE: tl.constexpr,
+    THRESHOLD: tl.constexpr,
+    START: tl.constexpr,
+    BIAS: tl.constexpr,
+    BIAS_STEPS: tl.constexpr,
+    HARD: tl.constexpr,
+    STRICT: tl.constexpr,
+    KEEP: tl.constexpr,
+    PARTS: tl.constexpr,
+    P: tl.constexpr,
+    N: tl.constexpr,
+):
+    """T steps of a layer with TAPS that are looked at, and sums [PARTS, T, positions, OUTPUTS]; the rest as in `layer`."""
+    IMAGE: tl.constexpr = OUT[0] * OUT[1] * OUT[2]
+    TILES_N: tl.constexpr = tl.cdiv(OUTPUTS, N)
+    within = (tl.program_id(0) % TILES_N) * N + tl.arange(0, N)
+    channel = within % OUTPUTS
+    position = (tl.program_id(0) // TILES_N).to(tl.int64) * P + tl.arange(0, P)
+    valid = position < positions
+    real = tl.minimum(position, positions - 1)
+    image, depth, row, column = place(position, OUT[0], OUT[1], OUT[2])
+    looked = ()
+    weights = ()
+    for i in tl.static_range(len(taps)):
+        looked = looked + (look(taps[i], tap_pitches[i], image, depth, row, column, channel, valid, TAPS, i),)
+        weights = weights + (tl.load(tap_weights[i] + channel)[None, :],)
+    theta = spread(threshold, real, channel, THRESHOLD, IMAGE, OUTPUTS)
+    v = spread(start, real, channel, START, IMAGE, OUTPUTS)
+    if NUMBER == "f32":
+        current_type: tl.constexpr = tl.float32
+    else:
+        theta = theta.to(tl.int32)
+        v = v.to(tl.int32)
+        current_type: tl.constexpr = tl.int64 if WIDE else tl.int32
+    v = bounded(v + tl.zeros([P, N], v.dtype), NUMBER)
+    word = tl.zeros([P, N], tl.int32)
+    for t in tl.static_range(T):
+        current = tl.zeros([P, N], current_type)
+        for part in tl.static_range(PARTS):
+            line = (part * T + t) * positions.to(tl.int64) + real
+            current += tl.load(sums + line[:, None] * OUTPUTS + channel[None, :])
+        v, word = step(
+            v, current, word, theta, bias, bias_step, real, channel, looked, weights,
+            t, NUMBER, BIAS, BIAS_STEPS, IMAGE, OUTPUTS, HARD, STRICT,
+        )  # fmt: skip
+    stored = valid[:, None] & (within < OUTPUTS)[None, :]
+    tl.store(out + position[:, None] * out_pitch + channel[None, :], word.to(out.dtype.element_ty), mask=stored)
+    if KEEP:
+        tl.store(after + position[:, None] * OUTPUTS + channel[None, :], v.to(after.dtype.element_ty), mask=stored)
