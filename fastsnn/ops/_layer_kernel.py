@@ -72,27 +72,29 @@ def multiply(
     LENGTH: tl.constexpr = INPUT[5] * KERNEL_H * KERNEL_W * CHANNELS
     # a slice of K channels belongs to one tap, or each of its numbers to a tap of its own
     EVEN: tl.constexpr = CHANNELS % K == 0
-    SLICES: tl.constexpr = tl.cdiv(tl.cdiv(LENGTH, K), PARTS)
+    SLICES: tl.constexpr = (LENGTH + K * PARTS - 1) // (K * PARTS)
     shift = tl.load(shifts + tl.arange(0, STEPS))[None, :, None]
     d0 = depth * INPUT[8] - INPUT[11]
     h0 = row * INPUT[9] - INPUT[12]
     w0 = column * INPUT[10] - INPUT[13]
     along = tl.arange(0, K)
     corner = ((image * INPUT[2] + d0) * INPUT[3] + h0) * INPUT[4] + w0
-    base = words + corner[:, None] * pitch + group * CHANNELS
+    # only where an image begins needs 64 bits
+    base = words + corner.to(tl.int64)[:, None] * pitch + group * CHANNELS
     column_of = weights + (PLANE * OUTPUTS + output)[None, :] * INPUT[1] + along[:, None]
     for slice_ in tl.range(0, SLICES, num_stages=STAGES):
-        k = (part * SLICES + slice_) * K
+        number = part * SLICES + slice_
         if EVEN:
-            tap = k // CHANNELS
-            channel = k % CHANNELS + along
+            # written so that the compiler sees where 16 bytes begin
+            tap = number // (CHANNELS // K)
+            channel = number % (CHANNELS // K) * K + along
         else:
-            tap = ((k + along) // CHANNELS)[None, :]
-            channel = (k + along) % CHANNELS
+            tap = ((number * K + along) // CHANNELS)[None, :]
+            channel = (number * K + along) % CHANNELS
         d = tap // (KERNEL_H * KERNEL_W) * INPUT[14] * INPUT[17]
         h = (tap // KERNEL_W) % KERNEL_H * INPUT[15] * INPUT[18]
         w = tap % KERNEL_W * INPUT[16] * INPUT[19]
-        operand = tl.load(column_of + k)
+        operand = tl.load(column_of + number * K)
         for window in tl.static_range(INPUT[17] * INPUT[18] * INPUT[19]):
             dd = d + window // (INPUT[18] * INPUT[19])
             hh = h + (window // INPUT[19]) % INPUT[18]
@@ -104,9 +106,9 @@ def multiply(
             else:
                 inside = valid[:, None] & (d0[:, None] + dd >= 0) & (d0[:, None] + dd < INPUT[2])
                 inside &= (h0[:, None] + hh >= 0) & (h0[:, None] + hh < INPUT[3])
-                inside &= (w0[:, None] + ww >= 0) & (w0[:, None] + ww < INPUT[4]) & ((k + along) < LENGTH)[None, :]
+                inside &= (w0[:, None] + ww >= 0) & (w0[:, None] + ww < INPUT[4]) & (number * K + along < LENGTH)[None, :]
             if PARTS > 1 and EVEN:
-                inside &= k < LENGTH
+                inside &= number * K < LENGTH
             at = base + ((dd * INPUT[3] + hh) * INPUT[4] + ww) * pitch + channel[None, :]
             seen = opened(tl.load(at, mask=inside, other=0), shift, P, STEPS, K, OPERAND, PLAIN)
             spikes = seen if window == 0 else plus(spikes, seen, OPERAND, PLAIN)
@@ -226,14 +228,14 @@ def layer(
     """
     OWN: tl.constexpr = OUTPUTS // GROUPS
     IMAGE: tl.constexpr = OUT[0] * OUT[1] * OUT[2]
-    TILES_N: tl.constexpr = tl.cdiv(OWN, N)
+    TILES_N: tl.constexpr = (OWN + N - 1) // N
     tile_p, tile_n = tile_of(tl.cdiv(positions, P), TILES_N * GROUPS, 8)
     part = tl.program_id(1)
     group = tile_n // TILES_N
     within = (tile_n % TILES_N) * N + tl.arange(0, N)
     # beyond the last channel the first are summed once more and not stored
     channel = group * OWN + within % OWN
-    position = (tile_p * P + tl.arange(0, P)).to(tl.int64)
+    position = tile_p * P + tl.arange(0, P)
     valid = position < positions
     # a position that does not exist reads what the last one does, where reading is not masked
     real = tl.minimum(position, positions - 1)
@@ -287,7 +289,7 @@ def layer(
             sums, v, tl.zeros([P, N], tl.int32), theta, bias, bias_step, real, channel, looked, looked_weights,
             0, STEPS, T, P, N, NUMBER, HALVE, BIAS, BIAS_STEPS, IMAGE, OUTPUTS, HARD, STRICT,
         )  # fmt: skip
-        tl.store(out + position[:, None] * out_pitch + channel[None, :], word.to(out.dtype.element_ty), mask=stored)
+        tl.store(out + position.to(tl.int64)[:, None] * out_pitch + channel[None, :], word.to(out.dtype.element_ty), mask=stored)
         if KEEP:
-            at = after + position[:, None] * OUTPUTS + channel[None, :]
+            at = after + position.to(tl.int64)[:, None] * OUTPUTS + channel[None, :]
             tl.store(at, v.to(after.dtype.element_ty), mask=stored)

@@ -179,6 +179,7 @@ class TritonPlan:
             STAGES=tile.stages,
             PLAIN=_env.INTERPRET,
             num_warps=tile.warps,
+            maxnreg=tile.registers,
         )
 
     def _table(self, steps: int, words: torch.dtype, device: torch.device) -> Tensor:

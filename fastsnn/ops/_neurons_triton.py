@@ -1,6 +1,6 @@
-"""Neurons without weights in Triton: one pass over the currents, potentials and words in registers through all steps."""
+"""Neurons without weights in Triton: one pass over the currents, potentials and words in registers for all steps."""
 
-from math import gcd
+from math import gcd, lcm
 
 import torch
 import triton
@@ -13,8 +13,8 @@ from fastsnn.spikes import word_dtype
 
 # of each thread's loads and stores, the widest that there are
 BYTES, THREADS = 16, 128
-# a period from which on values are spread out in memory, because the index within a period has 32 bits
-LONG_PERIOD = 2**30
+# of a period and a block, the common multiple from which on values are spread out in memory: places have 32 bits
+LONG_LAP = 2**30
 
 
 @triton.jit
@@ -77,26 +77,29 @@ def _neurons_kernel(
     CONSTANT: tl.constexpr,
     NUMBER: tl.constexpr,
     V: tl.constexpr,
+    V_FACTOR: tl.constexpr,
     THRESHOLD: tl.constexpr,
+    THRESHOLD_FACTOR: tl.constexpr,
     BIAS: tl.constexpr,
+    BIAS_FACTOR: tl.constexpr,
     BIAS_STEPS: tl.constexpr,
     HARD: tl.constexpr,
     STRICT: tl.constexpr,
     KEEP: tl.constexpr,
     PITCHED: tl.constexpr,
+    WIDTH_FACTOR: tl.constexpr,
+    PITCH_FACTOR: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    start = tl.program_id(0).to(tl.int64) * BLOCK
-    lanes = tl.arange(0, BLOCK)
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     # a multiple of UNIT to the compiler's eyes, which is what wide loads and stores of every step's row depend on
     count = units.to(tl.int64) * UNIT
-    at = start + lanes
     inside = at < count
-    u = bounded(tl.broadcast_to(_values(v, start, lanes, inside, v_period, V, NUMBER), [BLOCK]), NUMBER)
-    theta = _values(threshold, start, lanes, inside, threshold_period, THRESHOLD, NUMBER)
+    u = bounded(tl.broadcast_to(_values(v, at, inside, v_period, V, V_FACTOR, NUMBER), [BLOCK]), NUMBER)
+    theta = _values(threshold, at, inside, threshold_period, THRESHOLD, THRESHOLD_FACTOR, NUMBER)
     add = 0
     if BIAS != "none" and not BIAS_STEPS:
-        add = _values(bias, start, lanes, inside, bias_period, BIAS, NUMBER)
+        add = _values(bias, at, inside, bias_period, BIAS, BIAS_FACTOR, NUMBER)
     current = tl.load(currents + at, mask=inside, other=0)
     drive = current
     if not BIAS_STEPS:
@@ -107,16 +110,17 @@ def _neurons_kernel(
             current = tl.load(currents + t * count + at, mask=inside, other=0)
         if BIAS_STEPS:
             row = bias + t * (count if BIAS == "each" else bias_period)
-            drive = _drive(current, _values(row, start, lanes, inside, bias_period, BIAS, NUMBER), BIAS, NUMBER)
-        elif t > 0 and not CONSTANT:
+            add = _values(row, at, inside, bias_period, BIAS, BIAS_FACTOR, NUMBER)
+        if BIAS_STEPS or (t > 0 and not CONSTANT):
             drive = _drive(current, add, BIAS, NUMBER)
         u, word = fire(u, drive, theta, word, t, NUMBER, HARD, STRICT)
-    word = word.to(words.dtype.element_ty)
+    to = words + at
     if PITCHED:
-        place = (start % width).to(tl.int32) + lanes
-        tl.store(words + (start // width + place // width) * pitch + place % width, word, mask=inside)
-    else:
-        tl.store(words + at, word, mask=inside)
+        laps, place = _repeating(width, WIDTH_FACTOR, BLOCK)
+        line, column = _within(place, width, WIDTH_FACTOR)
+        line += laps.to(tl.int64) * (BLOCK // WIDTH_FACTOR)
+        to = words + tl.max_contiguous(tl.multiple_of(line * pitch + column, PITCH_FACTOR), PITCH_FACTOR)
+    tl.store(to, word.to(words.dtype.element_ty), mask=inside)
     if KEEP:
         tl.store(after + at, u.to(after.dtype.element_ty), mask=inside)
 
@@ -145,18 +149,18 @@ def run(
     after = torch.empty(shape, dtype=current.dtype, device=current.device) if keep else None
     if not count:
         return out, after
-    start, v_period, v_form = _spread(v, shape)
-    theta, threshold_period, threshold_form = _spread(threshold, shape)
+    block = THREADS * BYTES // current.element_size()
+    start, v_period, v_form = _spread(v, shape, block)
+    theta, threshold_period, threshold_form = _spread(threshold, shape, block)
     add, bias_period, bias_form = bias, 1, "none"
     bias_steps = bias is not None and bias.ndim > len(shape) and bias.shape[0] > 1
     if bias is not None:
         bias = bias[0] if bias.ndim > len(shape) and not bias_steps else bias
-        add, bias_period, bias_form = _spread(bias, shape, (T,) if bias_steps else ())
+        add, bias_period, bias_form = _spread(bias, shape, block, (T,) if bias_steps else ())
     width = shape[-1] if shape else 1
     pitch = width if out.is_contiguous() else out.stride(-2)
     # of one item of the batch, so that a batch of another size finds the kernel compiled
     unit = gcd(shape[1:].numel() if len(shape) > 1 else count, 16)
-    block = THREADS * BYTES // current.element_size()
     with _triton.on(current):
         _neurons_kernel[(triton.cdiv(count, block),)](
             current,
@@ -176,13 +180,18 @@ def run(
             CONSTANT=constant,
             NUMBER=NUMBERS[current.dtype],
             V=v_form,
+            V_FACTOR=gcd(v_period, block),
             THRESHOLD=threshold_form,
+            THRESHOLD_FACTOR=gcd(threshold_period, block),
             BIAS=bias_form,
+            BIAS_FACTOR=gcd(bias_period, block),
             BIAS_STEPS=bias_steps,
             HARD=reset == "hard",
             STRICT=comparator == ">",
             KEEP=keep,
             PITCHED=pitch != width,
+            WIDTH_FACTOR=gcd(width, block),
+            PITCH_FACTOR=gcd(width, pitch, 16),
             BLOCK=block,
             num_warps=THREADS // 32,
             enable_fp_fusion=False,
@@ -190,15 +199,15 @@ def run(
     return out, after
 
 
-def _spread(values: Tensor, shape: torch.Size, steps: tuple[int, ...] = ()) -> tuple[Tensor, int, str]:
+def _spread(values: Tensor, shape: torch.Size, block: int, steps: tuple[int, ...] = ()) -> tuple[Tensor, int, str]:
     """Contiguous numbers, their period over the neurons and their form, as the kernel takes them, for each step."""
     size = values.shape[len(steps) :]
-    tail, form = _form(size, shape)
+    tail, form = _form(size, shape, block)
     values = values.reshape((*steps, *size[max(len(size) - len(tail), 0) :])).expand((*steps, *tail)).contiguous()
     return values, tail.numel() if form == "repeat" else 1, form
 
 
-def _form(size: torch.Size, shape: torch.Size) -> tuple[torch.Size, str]:
+def _form(size: torch.Size, shape: torch.Size, block: int) -> tuple[torch.Size, str]:
     """The last dimensions of the neurons that values of this size are needed for, and what the kernel makes of them."""
     # by dimensions, not by how many there are: a batch of one is to find the kernel compiled for a batch of more
     if size == shape:
@@ -208,4 +217,4 @@ def _form(size: torch.Size, shape: torch.Size) -> tuple[torch.Size, str]:
     if not size:
         return size, "one"
     tail = shape[len(shape) - len(size) :]
-    return (shape, "each") if tail == shape or tail.numel() >= LONG_PERIOD else (tail, "repeat")
+    return (shape, "each") if tail == shape or lcm(tail.numel(), block) >= LONG_LAP else (tail, "repeat")

@@ -21,7 +21,7 @@ def spread(at, position, channel, PER: tl.constexpr, IMAGE: tl.constexpr, OUTPUT
     elif PER == "image":
         return tl.load(at + (position % IMAGE)[:, None] * OUTPUTS + channel[None, :])
     else:
-        return tl.load(at + position[:, None] * OUTPUTS + channel[None, :])
+        return tl.load(at + position.to(tl.int64)[:, None] * OUTPUTS + channel[None, :])
 
 
 @triton.jit
@@ -45,7 +45,7 @@ def look(words, pitch, image, depth, row, column, channel, valid, TAPS: tl.const
     w = column * TAP[6] + TAP[9]
     inside = valid & (d >= 0) & (d < TAP[1]) & (h >= 0) & (h < TAP[2]) & (w >= 0) & (w < TAP[3])
     line = (image * TAP[1] + d) * TAP[2] + h
-    at = (line * TAP[3] + w) * pitch
+    at = (line * TAP[3] + w).to(tl.int64) * pitch
     return tl.load(words + at[:, None] + (channel // TAP[10])[None, :], mask=inside[:, None], other=0).to(tl.int32)
 
 

@@ -40,10 +40,10 @@ def neurons(
 ):
     """T steps of a layer with TAPS that are looked at, and sums [PARTS, T, positions, OUTPUTS]; the rest as in `layer`."""
     IMAGE: tl.constexpr = OUT[0] * OUT[1] * OUT[2]
-    TILES_N: tl.constexpr = tl.cdiv(OUTPUTS, N)
+    TILES_N: tl.constexpr = (OUTPUTS + N - 1) // N
     within = (tl.program_id(0) % TILES_N) * N + tl.arange(0, N)
     channel = within % OUTPUTS
-    position = (tl.program_id(0) // TILES_N).to(tl.int64) * P + tl.arange(0, P)
+    position = (tl.program_id(0) // TILES_N) * P + tl.arange(0, P)
     valid = position < positions
     real = tl.minimum(position, positions - 1)
     image, depth, row, column = place(position, OUT[0], OUT[1], OUT[2])
@@ -65,13 +65,13 @@ def neurons(
     for t in tl.static_range(T):
         current = tl.zeros([P, N], current_type)
         for part in tl.static_range(PARTS):
-            line = (part * T + t) * positions.to(tl.int64) + real
+            line = tl.cast(part * T + t, tl.int64) * positions + real
             current += tl.load(sums + line[:, None] * OUTPUTS + channel[None, :])
         v, word = step(
             v, current, word, theta, bias, bias_step, real, channel, looked, weights,
             t, NUMBER, BIAS, BIAS_STEPS, IMAGE, OUTPUTS, HARD, STRICT,
         )  # fmt: skip
     stored = valid[:, None] & (within < OUTPUTS)[None, :]
-    tl.store(out + position[:, None] * out_pitch + channel[None, :], word.to(out.dtype.element_ty), mask=stored)
+    tl.store(out + position.to(tl.int64)[:, None] * out_pitch + channel[None, :], word.to(out.dtype.element_ty), mask=stored)
     if KEEP:
-        tl.store(after + position[:, None] * OUTPUTS + channel[None, :], v.to(after.dtype.element_ty), mask=stored)
+        tl.store(after + position.to(tl.int64)[:, None] * OUTPUTS + channel[None, :], v.to(after.dtype.element_ty), mask=stored)

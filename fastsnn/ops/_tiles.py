@@ -14,6 +14,11 @@ class Tile:
     stages: int = 3
     parts: int = 1
 
+    @property
+    def registers(self) -> int | None:
+        """Most registers a thread may have: half of a multiprocessor's, where a tile is small enough for that."""
+        return 65536 // (2 * 32 * self.warps) if self.rows * self.N <= 128 * 128 and self.warps == 8 else None
+
     def __str__(self) -> str:
         parts = f", sum in {self.parts} parts" if self.parts > 1 else ""
         return f"tiles {self.rows}x{self.N}x{self.K}{parts}"
