@@ -40,7 +40,9 @@ def refuse(x: Tensor, *_: Tensor) -> str | None:
     """Why the kernels do not take a call on this tensor, or None."""
     if x.device.type == "cpu" and _env.INTERPRET:
         # an interpreted kernel is thousands of times slower than the other backends: only who asks for it gets it
-        return None if _env.BACKEND == "triton" else "interpreted kernels run where FASTSNN_BACKEND=triton asks for them"
+        return (
+            None if _env.BACKEND == "triton" else "interpreted kernels run where FASTSNN_BACKEND=triton asks for them"
+        )
     if x.device.type != "cuda":
         return f"the tensor is on {x.device}"
     have = torch.cuda.get_device_capability(x.device)
@@ -54,7 +56,9 @@ def refuse_layer(words: Tensor, weight: Tensor) -> str | None:
     if weight.dtype == torch.float64:
         return "there is no kernel for float64"
     if weight.dtype == torch.int32 and weight[0].numel() > 2**15:
-        return f"sums of more than {2**15} int32 weights do not fit its parts of 32 bits, these have {weight[0].numel()}"
+        return (
+            f"sums of more than {2**15} int32 weights do not fit its parts of 32 bits, these have {weight[0].numel()}"
+        )
     return refuse(words)
 
 
@@ -62,6 +66,11 @@ def refuse_layer(words: Tensor, weight: Tensor) -> str | None:
 def processors(device: torch.device) -> int:
     """Multiprocessors of a GPU, which its launches should keep busy; 1 for interpreted kernels."""
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+
+
+def older(device: torch.device) -> bool:
+    """Whether a GPU is older than Hopper, whose tensor-core instructions leave more registers free."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) < (9, 0)
 
 
 def on(x: Tensor) -> AbstractContextManager:

@@ -10,6 +10,7 @@ from fastsnn._extras import MissingExtra
 from fastsnn.errors import ConversionError, FastSNNError
 
 POTENTIALS = ("uniform", "gaussian", "measured")
+PRECISIONS = ("int32", "int16", "int8", "float32", "float16", "bfloat16", "float64")
 
 
 class Parser(argparse.ArgumentParser):
@@ -102,9 +103,7 @@ def _eval(p: argparse.ArgumentParser) -> None:
         default="gate",
         help="what max pooling becomes (default: %(default)s)",
     )
-    conversion.add_argument(
-        "--precision", choices=("int32", "int16", "float32", "float64"), default="int32", help="default: %(default)s"
-    )
+    conversion.add_argument("--precision", choices=PRECISIONS, default="int32", help="default: %(default)s")
     conversion.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="default: %(default)s")
 
     output = p.add_argument_group("output")

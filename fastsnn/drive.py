@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from fastsnn._registry import pick
+from fastsnn._registry import load, pick
 from fastsnn.ops import _neurons, conv_if, if_constant, if_steps, linear_if
 from fastsnn.ops._fixed import FixedConvolution
 from fastsnn.ops._plan import VECTORS, Plan
@@ -15,7 +15,8 @@ from fastsnn.program.fixed import saturated
 from fastsnn.windows import Shape
 
 Results = dict[str, Tensor]
-Choice = tuple[int, bool]
+# of a layer in the native module (registers of a block, look at every word), on a GPU a tile, or None for the usual one
+Choice = Any
 
 
 class Run(Protocol):
@@ -33,8 +34,6 @@ class Driver:
 
     # what it is in the report
     label = "each step"
-    # what there is to choose from; the first is taken unless measured otherwise
-    choices: tuple[Choice, ...] = ((0, False),)
 
     def __init__(self, layer: NeuronLayer) -> None:
         self.layer = layer
@@ -44,21 +43,28 @@ class Driver:
     ) -> tuple[Tensor, Tensor | None]:
         raise NotImplementedError
 
+    def choices(self, batch: int, T: int) -> tuple[Choice, ...]:
+        """Ways to the same result that are worth measuring; the first is taken unless measured otherwise."""
+        return (None,)
+
     def choose(self, choice: Choice) -> None:
         """Takes another way to the same result."""
+
+    def remember(self, choice: Choice, batch: int, T: int) -> Choice:
+        """Told which choice is the fastest at a batch size; gives the one that runs of every batch size are to take."""
+        return choice
 
 
 def driver(layer: NeuronLayer, layers: dict[str, Layer], timed: set[str], exact: bool) -> Driver:
     """The driver of a layer. `exact`: numbers that are no spikes are in fixed point."""
     constant = [term for term in layer.terms if term.source not in timed]
     spikes = [term for term in layer.terms if layers[term.source].spiking]
-    # one answer for all families: they are in the native module together
-    native = pick("conv_if", conv_if.op.BACKENDS, layer.bias).name == "native"
     if len(constant) == len(layer.terms):
-        return Constant(layer, constant, exact, native)
-    if len(spikes) + len(constant) < len(layer.terms) or not _fusable(spikes, layer.shape, native):
+        return Constant(layer, constant, exact, pick("if_constant", if_constant.op.BACKENDS, layer.bias).name)
+    backend = pick("conv_if", conv_if.op.BACKENDS, layer.bias, spikes[0].weight).name if spikes else "reference"
+    if len(spikes) + len(constant) < len(layer.terms) or not _fusable(spikes, layer.shape, backend != "reference"):
         return Steps(layer, [term for term in layer.terms if term.source in timed], constant, exact)
-    return Events(layer, spikes, constant, layers, exact, native)
+    return Events(layer, spikes, constant, layers, exact, backend)
 
 
 class Constant(Driver):
@@ -66,10 +72,14 @@ class Constant(Driver):
 
     label = "constant"
 
-    def __init__(self, layer: NeuronLayer, terms: Sequence[Term], exact: bool, native: bool) -> None:
+    def __init__(self, layer: NeuronLayer, terms: Sequence[Term], exact: bool, backend: str) -> None:
         super().__init__(layer)
-        self.terms, self.exact, self.native = terms, exact, native
-        self.fixed = _fixed(layer, terms) if exact and native else None
+        self.terms, self.exact = terms, exact
+        # by name, because only who has a GPU has what its module imports
+        self.run = {"native": _neurons.run, "triton": None}.get(backend)
+        if backend == "triton":
+            self.run = load("fastsnn.ops._neurons_triton:run")
+        self.fixed = _fixed(layer, terms, backend) if exact and self.run is not None else None
 
     def __call__(
         self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool
@@ -78,9 +88,9 @@ class Constant(Driver):
         current = _bias(layer, self.terms, run, self.exact, self.fixed)
         start = layer.initial_potential if v is None else v
         reset, comparator = layer.neuron.reset, layer.neuron.comparator
-        if self.native:
+        if self.run is not None:
             args = (current, True, start, layer.threshold, None, T, reset, comparator)
-            return _neurons.run(*args, keep=keep, out=run.words(layer, T))
+            return self.run(*args, keep=keep, out=run.words(layer, T))
         return if_constant.if_constant(current, T, layer.threshold, start, reset=reset, comparator=comparator)
 
 
@@ -119,11 +129,11 @@ class Events(Driver):
         constant: Sequence[Term],
         layers: dict[str, Layer],
         exact: bool,
-        native: bool,
+        backend: str,
     ) -> None:
         super().__init__(layer)
         self.sources = [term.source for term in terms]
-        self.constant, self.exact, self.native = constant, exact, native
+        self.constant, self.exact, self.backend = constant, exact, backend
         convs = [as_conv(term, layer.shape) for term in terms]
         self.weights = [conv.weight.contiguous() for conv in convs]
         self.inputs = [layers[name].shape for name in self.sources]
@@ -131,42 +141,44 @@ class Events(Driver):
         self.padding = [n for conv in convs for n in conv.padding]
         self.dilation = [n for conv in convs for n in conv.dilation]
         self.groups = [conv.groups for conv in convs]
-        self.plan: Plan | None = None
-        grouped = any(g not in (1, s[-1]) for g, s in zip(self.groups, self.inputs, strict=True))
-        if native:
-            self.choices = ((0, False), *((v, False) for v in VECTORS))
-            self.choices += tuple((v, True) for v in VECTORS) if grouped else ()
-            self.choose(self.choices[0])
+        self.grouped = any(g not in (1, s[-1]) for g, s in zip(self.groups, self.inputs, strict=True))
+        self.plan: Any = None
+        if backend == "native":
+            self.weights = [weight.to(layer.bias.dtype) for weight in self.weights]
+            self.choose(None)
+        elif backend == "triton":
+            self.plan = load("fastsnn.ops._layer_triton:TritonPlan")(*self._layer(), bias_varies=bool(constant))
 
     @property
     def label(self) -> str:  # type: ignore[override]
-        if self.plan is None:
-            return "fused"
-        positions = f", {self.plan.positions} positions" if self.plan.positions > 1 else ""
-        return f"{'words' if self.dense else 'events'}, {self.plan.vectors} registers{positions}"
+        return self.plan.label if self.plan is not None else "fused"
+
+    def _layer(self) -> tuple:
+        """What a plan of any backend is made from."""
+        layer, neuron = self.layer, self.layer.neuron
+        values = (layer.threshold, layer.initial_potential, layer.bias)
+        windows = (self.stride, self.padding, self.dilation, self.groups)
+        return self.inputs, self.weights, (1, *layer.shape), *values, *windows, neuron.reset, neuron.comparator
+
+    def choices(self, batch: int, T: int) -> tuple[Choice, ...]:
+        if self.backend == "triton":
+            return (None, *self.plan.tiles(batch, T))
+        if self.backend == "native":
+            dense = tuple((v, True) for v in VECTORS) if self.grouped else ()
+            return (None, *((v, False) for v in VECTORS), *dense)
+        return (None,)
 
     def choose(self, choice: Choice) -> None:
-        if not self.native:
-            return
-        layer, neuron = self.layer, self.layer.neuron
-        vectors, self.dense = choice
-        self.plan = Plan(
-            self.inputs,
-            self.weights,
-            (1, *layer.shape),
-            layer.threshold,
-            layer.initial_potential,
-            layer.bias,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            neuron.reset,
-            neuron.comparator,
-            vectors,
-            self.dense,
-            bias_varies=bool(self.constant),
-        )
+        if self.backend == "triton":
+            self.plan.tile = choice
+        elif self.backend == "native":
+            self.plan = Plan(*self._layer(), *(choice or (0, False)), bias_varies=bool(self.constant))
+
+    def remember(self, choice: Choice, batch: int, T: int) -> Choice:
+        if self.backend != "triton":
+            return choice
+        self.plan.remember(choice, batch, T)
+        return None
 
     def __call__(
         self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool
@@ -196,10 +208,8 @@ class Events(Driver):
         )
 
 
-def _bias(
-    layer: NeuronLayer, constant: Sequence[Term], run: Run, exact: bool, fixed: FixedConvolution | None = None
-) -> Tensor:
-    """Bias and constant inputs of a layer, computed once a run where there are any; by `fixed`, their native form."""
+def _bias(layer: NeuronLayer, constant: Sequence[Term], run: Run, exact: bool, fixed: Any = None) -> Tensor:
+    """Bias and constant inputs of a layer, computed once a run where there are any; by `fixed`, where that is given."""
     if not constant:
         return layer.bias
     key = f"{layer.name}.constant"
@@ -222,21 +232,22 @@ def _sum(terms: Sequence[Term], inputs: Sequence[Tensor], exact: bool) -> Tensor
     return sum(parts[1:], start=parts[0])
 
 
-def _fixed(layer: NeuronLayer, terms: Sequence[Term]) -> FixedConvolution | None:
-    """The native form of the constant current of a layer, where it is one convolution or linear map of int32."""
+def _fixed(layer: NeuronLayer, terms: Sequence[Term], backend: str) -> Any:
+    """The constant current of a layer in integers, where it is one convolution or linear map of int32; or None."""
+    kind = FixedConvolution if backend == "native" else load("fastsnn.ops._fixed_triton:FixedConvolution")
     (term, *more) = terms
     if more or not isinstance(term, ConvTerm | LinearTerm) or term.weight.ndim > 5:
         return None
     common = (layer.shape, term.weight, layer.bias, term.shift)
     if isinstance(term, LinearTerm):
-        return FixedConvolution(*common, (), (), (), 1)
-    return FixedConvolution(*common, term.stride, term.padding, term.dilation, term.groups)
+        return kind(*common, (), (), (), 1)
+    return kind(*common, term.stride, term.padding, term.dilation, term.groups)
 
 
-def _fusable(terms: Sequence[Term], shape: Shape, native: bool) -> bool:
-    """Whether linear_if (for [F]) or conv_if (for [*S, C]) can take the terms; residuals of [F] are native only."""
+def _fusable(terms: Sequence[Term], shape: Shape, planned: bool) -> bool:
+    """Whether linear_if (for [F]) or conv_if (for [*S, C]) can take the terms; residuals of [F] only a plan can."""
     if len(shape) == 1:
-        return all(isinstance(t, LinearTerm) or (native and isinstance(t, ScaleTerm)) for t in terms)
+        return all(isinstance(t, LinearTerm) or (planned and isinstance(t, ScaleTerm)) for t in terms)
     per_channel = (isinstance(t, ConvTerm) or (isinstance(t, ScaleTerm) and t.weight.ndim < 2) for t in terms)
     return len(shape) <= 4 and all(per_channel)
 

@@ -54,10 +54,10 @@ class Simulation:
         results: dict[str, Tensor] = {}
         readers = dict(self.prepared.readers)
         for name, layer in self.prepared.running:
-            start = perf_counter() if self.seconds is not None else 0.0
+            start = self._now() if self.seconds is not None else 0.0
             results[name] = self._run(layer, results, T, not last)
             if self.seconds is not None:
-                self.seconds[name] = perf_counter() - start
+                self.seconds[name] = self._now() - start
             if name in keep:
                 kept[name] = results[name]
             for source in set(self.prepared.sources[name]):
@@ -67,7 +67,13 @@ class Simulation:
                     if done is not None and source not in keep and source in self.prepared.reusable:
                         self.prepared.give_back(done)
         outputs = self._read(kept, T, over_time)
-        return {name: kept[name] for name in record}, outputs
+        return {name: kept[name].contiguous() for name in record}, outputs
+
+    def _now(self) -> float:
+        """Seconds, when all work that was given to a GPU is done."""
+        if self.prepared.device.type == "cuda":
+            torch.cuda.synchronize(self.prepared.device)
+        return perf_counter()
 
     def words(self, layer: Layer, T: int) -> Tensor:
         """Memory for the words of a layer over T steps."""
@@ -121,7 +127,7 @@ class Simulation:
         return out
 
     def _gate(self, layer: GateLayer, words: Tensor, T: int) -> Tensor:
-        p = layer.pooling
+        p, words = layer.pooling, words.contiguous()
         geometry = (p.kernel, p.stride, p.padding, p.dilation, p.ceil_mode)
         if layer.policy == "or":
             return choose("pool_or", pool.op.BACKENDS, words)(words, T, *geometry)

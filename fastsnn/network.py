@@ -145,23 +145,27 @@ class SpikingNetwork(nn.Module):
             raise ValueError("tune needs at least one image, got none")
         self._check(x)
         drivers = self._prepare().drivers
+        T = min(self._steps(timesteps), Simulation(self.program, x, self._prepare()).longest_chunk())
+        choices = {name: driver.choices(len(x), T) for name, driver in drivers.items()}
         times: dict[str, dict[Choice, float]] = {name: {} for name in drivers}
-        for i in range(max((len(d.choices) for d in drivers.values()), default=0)):
-            trial = {name: d.choices[min(i, len(d.choices) - 1)] for name, d in drivers.items()}
+        for i in range(max(map(len, choices.values()), default=0)):
+            trial = {name: options[min(i, len(options) - 1)] for name, options in choices.items()}
             prepared = Prepared(self.program, trial)
-            for _ in range(rounds):
+            # a first run may compile
+            for _ in range(rounds + 1):
                 simulation = Simulation(self.program, x, prepared)
                 simulation.seconds = {}
-                simulation.advance(min(self._steps(timesteps), simulation.longest_chunk()), last=True)
+                simulation.advance(T, last=True)
                 for name, choice in trial.items():
                     seconds = simulation.seconds[name]
                     times[name][choice] = min(times[name].get(choice, seconds), seconds)
-        self._choices = {name: min(found, key=found.__getitem__) for name, found in times.items()}
-        self._ready = None
+        best = {name: min(found, key=found.__getitem__) for name, found in times.items()}
+        self._choices = {name: drivers[name].remember(choice, len(x), T) for name, choice in best.items()}
         self._measured = {
-            name: f"{driver.label}: {1e3 * times[name][self._choices[name]]:.3g} ms"
-            for name, driver in self._prepare().drivers.items()
+            name: f"{driver.label}: {1e3 * times[name][best[name]]:.3g} ms"
+            for name, driver in Prepared(self.program, best).drivers.items()
         }
+        self._ready = None
 
     @property
     def device(self) -> torch.device:

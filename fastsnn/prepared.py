@@ -14,6 +14,8 @@ from fastsnn.program import Layer, NeuronLayer, Program, RouteLayer
 
 # sizes of buffers that a thread keeps, so that ever other batch sizes do not add up
 KINDS = 16
+# channels that a position's words are padded to on a GPU, so that 16 bytes can be read at once
+ALIGNED = 16
 
 
 class _Free(threading.local):
@@ -49,7 +51,8 @@ class Prepared:
         double = any(la.bias.dtype == torch.float64 for la in self.layers.values() if hasattr(la, "bias"))
         self.real = torch.float64 if double else torch.float32
         device = next(program.buffers()).device
-        self.native = pick("readout", readout.op.BACKENDS, torch.empty(0, device=device)).name == "native"
+        backend = pick("readout", readout.op.BACKENDS, torch.empty(0, device=device)).name
+        self.device, self.native, self.padded = device, backend == "native", backend == "triton"
         self.readout: Readout | None = readout_of(program, self.inner, self.real)
 
         running = {n: la for n, la in self.layers.items() if n in self.inner and n in self.timed}
@@ -73,12 +76,21 @@ class Prepared:
                     self.drivers[name].choose(choices[name])
 
     def words(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """Memory for a layer's words on the CPU: what an earlier layer or run of this thread gave back, or new."""
+        """Memory for a layer's words: what an earlier layer or run of this thread gave back, or new.
+
+        For the kernels of a GPU the channels of a position begin at multiples of 16, whatever their number.
+        """
+        if self.padded:
+            *outer, channels = shape
+            pitch = -(-channels // ALIGNED) * ALIGNED
+            return torch.empty((*outer, pitch), dtype=dtype, device=self.device)[..., :channels]
         have = self.free.words.get((torch.Size(shape).numel(), dtype))
-        return have.pop().view(shape) if have else torch.empty(shape, dtype=dtype)
+        return have.pop().view(shape) if have else torch.empty(shape, dtype=dtype, device=self.device)
 
     def give_back(self, words: Tensor) -> None:
-        """Words that nobody will read again; a thread keeps two of a size."""
+        """Words that nobody will read again; a thread keeps two of a size. A GPU's memory is torch's to keep."""
+        if self.device.type == "cuda" or self.padded:
+            return
         kinds = self.free.words
         key = (words.numel(), words.dtype)
         if key not in kinds and len(kinds) >= KINDS:

@@ -38,7 +38,7 @@ def call_directly(backend, args, *more):
 
 def cannot(backend, args):
     """Why a backend does not take these arguments even when it is asked for, or None."""
-    first = [a[0] if isinstance(a, list) else a for a in args[:2]]
+    first = [a[0] for a in args[:2]] if isinstance(args[0], list) else args[:1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_env, "BACKEND", backend.name)
         return backend.absent() or backend.refuse(*first)

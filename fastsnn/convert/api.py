@@ -11,6 +11,8 @@ from fastsnn.convert.calibrate import Calibration, calibrate, first_batch
 from fastsnn.convert.graph import Neuron
 from fastsnn.convert.maxpool import apply_policy
 from fastsnn.convert.measure import LayerError
+from fastsnn.convert.mismatch import mismatch
+from fastsnn.convert.narrow import HALVES, to_half, to_int8
 from fastsnn.convert.quantise import PRECISIONS, to_precision
 from fastsnn.convert.quantise16 import measure, to_int16
 from fastsnn.convert.report import describe
@@ -45,7 +47,9 @@ def convert(
     timesteps    T of the network's calls, and the T that thresholds are chosen for
     max_pool     "gate" (by firing rate), "before" (the neuron), "average" or "or": see `fastsnn.convert.maxpool`
     precision    "int32": fixed point, exact and the same everywhere; "int16": the same with weights of about 12 bits,
-                 twice as fast, for layers whose range on the calibration images allows it; "float32"; "float64"
+                 twice as fast, for layers whose range on the calibration images allows it; "int8": the same with weights
+                 of 8 bits, the fast path of GPUs; "float16", "bfloat16": weights for tensor cores, sums and potentials
+                 in float32; "float32"; "float64". The report says how many spikes rounding changed.
     options      of the method: threshold, per_channel, initial_potential, reset, comparator, seed, see `OPI`
 
     Returns a SpikingNetwork on the model's device. Raises ConversionError, before calibration, that lists every node
@@ -86,8 +90,16 @@ def convert(
     wide: dict[str, str] = {}
     if precision == "int16":
         final, wide = to_int16(program, final, measure(final, found.samples[:RANGE_IMAGES], timesteps))
+    elif precision == "int8":
+        final, wide = to_int8(program, final)
+    elif precision in HALVES:
+        final, wide = to_half(final, precision)
+    differ: dict[str, float] = {}
+    if precision in ("int16", "int8", *HALVES):
+        unrounded = to_precision(program, "float32", found.peaks).to(device)
+        differ = mismatch(final, unrounded, found.samples, timesteps)
     title = f"{type(model).__name__} -> {method}, T={timesteps}, {precision}"
-    report = describe(final, graph, title, max_pool, wide)
+    report = describe(final, graph, title, max_pool, wide, differ)
     log.info("%s", report)
     return SpikingNetwork(final, captured.rebuild, timesteps, precision, method, report)
 

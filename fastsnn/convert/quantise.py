@@ -13,7 +13,7 @@ from torch import Tensor
 from fastsnn.ops._step import LIMIT
 from fastsnn.program import NeuronLayer, Program, Term, ValueLayer
 
-PRECISIONS = ("int32", "int16", "float32", "float64")
+PRECISIONS = ("int32", "int16", "int8", "float32", "float16", "bfloat16", "float64")
 THRESHOLD_BITS = 24
 VALUE_BITS = 30
 MOST_BITS = 32
@@ -24,12 +24,13 @@ HEADROOM = 16.0
 def to_precision(program: Program, precision: str, peaks: dict[str, float]) -> Program:
     """A copy of a float64 program in `precision`; peaks[name] is the largest absolute value seen in layer `name`.
 
-    "int16" gives the int32 program that `quantise16` goes on from.
+    "int16" and "int8" give the int32 program, "float16" and "bfloat16" the float32 one, that `quantise16` and `narrow`
+    go on from.
     In int32 the layers that only see the mean over time (the head) stay float32.
     """
     program = copy.deepcopy(program)
-    if precision not in ("int32", "int16"):
-        return program.to(torch.float32 if precision == "float32" else torch.float64)
+    if not precision.startswith("int"):
+        return program.to(torch.float64 if precision == "float64" else torch.float32)
     inner, spiking = program.inner(), {name for name, layer in program.layers.items() if layer.spiking}
     program.exponent = _exponent(program, inner, peaks)
     for name, layer in program.layers.items():

@@ -6,6 +6,7 @@ with the int32 network, and half of the room is kept for images that reach furth
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,7 @@ MOST = 4096
 LEAST = 128
 POTENTIAL, CURRENT, LARGEST = 2**14, 2**13, 2**15 - 1
 IMAGES = 16
+NUMBERS = "reads numbers that are not spikes"
 
 
 @dataclass
@@ -76,7 +78,7 @@ def to_int16(exact: Program, program: Program, ranges: dict[str, Range]) -> tupl
         if layer.neuron.reset != "soft":
             reasons[name] = "hard reset"
         elif any(term.source not in spiking for term in layer.terms):
-            reasons[name] = "reads numbers that are not spikes"
+            reasons[name] = NUMBERS
         else:
             scale, why = scale_of(source, ranges[name])
             if why is None:
@@ -92,15 +94,11 @@ def to_int16(exact: Program, program: Program, ranges: dict[str, Range]) -> tupl
 def scale_of(layer: NeuronLayer, reached: Range) -> tuple[Tensor, str | None]:
     """What one threshold becomes in each channel, [C] int64; and why 16 bits are too few, or None."""
     channels = layer.shape[-1]
-    weights = torch.stack([_largest(term, channels) for term in layer.terms]).amax(0)
+    weights = torch.stack([largest(term, channels) for term in layer.terms]).amax(0)
     flat = (layer.bias, layer.initial_potential)
     fixed = torch.stack([x.double().abs().expand(*layer.shape).reshape(-1, channels).amax(0) for x in flat]).amax(0)
     rooms = ((POTENTIAL, reached.potential), (CURRENT, reached.current), (LARGEST, torch.maximum(weights, fixed)))
-    scale = torch.full((channels,), float(MOST), dtype=torch.float64)
-    for room, largest in rooms:
-        scale = torch.minimum(scale, room / largest.cpu().clamp(min=1e-30))
-    # even, so that half a threshold is a whole number
-    scale = 2 * (scale / 2).floor().long()
+    scale = channel_scale(MOST, rooms)
     worst = int(scale.argmin())
     if scale[worst] >= LEAST:
         return scale, None
@@ -113,7 +111,15 @@ def scale_of(layer: NeuronLayer, reached: Range) -> tuple[Tensor, str | None]:
     )
 
 
-def _largest(term: Term, channels: int) -> Tensor:
+def channel_scale(most: float, rooms: Sequence[tuple[float, Tensor]]) -> Tensor:
+    """The largest scale [C] int64 with which each value [C] fits its room; even, so that half a threshold is whole."""
+    scale = torch.tensor(float(most), dtype=torch.float64)
+    for room, value in rooms:
+        scale = torch.minimum(scale, room / value.double().cpu().clamp(min=1e-30))
+    return 2 * (scale / 2).floor().long()
+
+
+def largest(term: Term, channels: int) -> Tensor:
     """Largest |weight| for each output channel, [C]."""
     weight = term.weight.double().abs()
     return weight.expand(channels) if weight.ndim < 2 else weight.flatten(1).amax(1)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
+
 from fastsnn.convert.graph import Graph, MaxPool
 from fastsnn.program import (
     ConvTerm,
@@ -52,12 +54,19 @@ class Report:
 
 
 def describe(
-    program: Program, graph: Graph, title: str, max_pool: str, wide: Mapping[str, str] | None = None
+    program: Program,
+    graph: Graph,
+    title: str,
+    max_pool: str,
+    wide: Mapping[str, str] | None = None,
+    differ: Mapping[str, float] | None = None,
 ) -> Report:
     """The report of a program that was lowered from `graph`.
 
-    wide  layers that stay int32 in an int16 network, and why
+    wide    layers whose weights stay wider than the precision says, and why
+    differ  share of each layer's spikes that the precision changed
     """
+    wide, differ = wide or {}, differ or {}
     inner, timed = program.inner(), program.timed()
     rows = []
     for name, layer in program.layers.items():
@@ -66,6 +75,12 @@ def describe(
         origins = [graph.nodes[n].origin for n in layer.folded if n in graph.nodes]
         operators = [origin.split(" in ")[0] for origin in origins if not origin.startswith("weight of ")]
         shape = (layer.shape[-1], *layer.shape[:-1])
+        remarks = [_remark(layer, graph, max_pool, inner, timed)]
+        if name in wide:
+            kept = layer.bias.dtype if isinstance(layer, NeuronLayer) else torch.int32
+            remarks.append(f"{str(kept).removeprefix('torch.')}: {wide[name]}")
+        if name in differ:
+            remarks.append(f"{differ[name]:.2%} of spikes changed by rounding")
         rows.append(
             Row(
                 name,
@@ -73,7 +88,7 @@ def describe(
                 "+".join(operators),
                 shape,
                 _threshold(layer),
-                "; ".join(filter(None, [_remark(layer, graph, max_pool, inner, timed), _stays(name, wide or {})])),
+                "; ".join(filter(None, remarks)),
             )
         )
     return Report(title, tuple(rows))
@@ -127,10 +142,6 @@ def _remark(layer: Layer, graph: Graph, max_pool: str, inner: set[str], timed: s
     if max_pool == "average" and any("max_pool" in graph.nodes[n].origin for n in layer.folded if n in graph.nodes):
         remarks.append("max pool replaced by average pool: equal only if trained so")
     return "; ".join(remarks)
-
-
-def _stays(name: str, wide: Mapping[str, str]) -> str:
-    return f"int32: {wide[name]}" if name in wide else ""
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from fastsnn.neurons import COMPARATORS, RESETS
+from fastsnn.ops._step import VALUES, value_dtype
 from fastsnn.spikes import MAX_STEPS, WORD_DTYPES
 
 VALUE_DTYPES = (torch.float32, torch.float64, torch.int32, torch.int16)
@@ -71,15 +72,20 @@ def neuron(
 
 
 def terms(op: str, words_list: list[Tensor], weights: list[Tensor], T: int) -> None:
-    """Several inputs of one neuron: as many weights as words, one dtype of weights, one device, one batch size."""
+    """Several inputs of one neuron: as many weights as words, one dtype of values, one device, one batch size."""
     if not words_list or len(words_list) != len(weights):
         raise ValueError(
             f"{op}: needs one weight for each words tensor, got {len(words_list)} words, {len(weights)} weights"
         )
-    device, dtype = words_list[0].device, weights[0].dtype
+    device, dtype = words_list[0].device, value_dtype(weights[0].dtype)
+    values(op, dtype)
     for i, (w, weight) in enumerate(zip(words_list, weights, strict=True)):
         words(op, w, T)
-        same(op, f"weights[{i}]", weight, dtype, device)
+        if value_dtype(weight.dtype) != dtype:
+            narrow = [str(narrow) for narrow, wide in VALUES.items() if wide == dtype]
+            wanted = " or ".join([str(dtype), *narrow])
+            raise TypeError(f"{op}: weights[{i}] must be {wanted} like the other values, got {weight.dtype}")
+        same(op, f"weights[{i}]", weight, weight.dtype, device)
         if w.device != device or w.ndim < 2 or w.shape[0] != words_list[0].shape[0]:
             raise ValueError(
                 f"{op}: every words tensor must be [B, ..., C] with one batch size on one device, got "

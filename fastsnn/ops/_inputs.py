@@ -23,6 +23,7 @@ class Product:
     geometry  what the kernel calls INPUTS[I]
     weight    [planes, O, row] int8, float16, bfloat16 or float32
     length    numbers that a sum has
+    pooled    window of words that each tap adds up (3)
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class Product:
     ) -> None:
         outputs, channels, *kernel = weight.shape
         _, stride, padding, dilation = window
-        self.source, self.length = source, channels * prod(kernel)
+        self.source, self.length, self.pooled = source, channels * prod(kernel), tuple(pooled)
         row = -(-self.length // ROW) * ROW
         # the channels of one tap after another
         flat = weight.movedim(1, -1).reshape(outputs, -1)
@@ -82,12 +83,15 @@ def sorted_inputs(
             rest[i] = window
     together = {groups[i] for i in rest}
     common = together.pop() if len(together) == 1 else 1
+    kinds = {weights[i].dtype for i in rest if weights[i].is_floating_point()}
     planes = max((_planes(weights[i], proven) for i in rest), default=1)
     # the kernel sums the two lowest planes apart from the others where there are five
     planes = 5 if wide and planes > 1 else planes
     products = []
     for i, window in rest.items():
         weight = weights[i] if groups[i] == common else ungrouped(weights[i], groups[i])
+        if len(kinds) > 1:
+            weight = weight.float()
         weight, pooled = _pooled(weight.reshape(*weight.shape[:2], *window[0]), window[3], proven)
         products.append(Product(i, weight, pooled, inputs[i], window, planes))
     return products, looks, common

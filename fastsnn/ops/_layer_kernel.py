@@ -27,7 +27,9 @@ def tile_of(tiles_p, tiles_n, TOGETHER: tl.constexpr):
 
 
 @triton.jit
-def opened(words, shift, P: tl.constexpr, STEPS: tl.constexpr, K: tl.constexpr, OPERAND: tl.constexpr, PLAIN: tl.constexpr):
+def opened(
+    words, shift, P: tl.constexpr, STEPS: tl.constexpr, K: tl.constexpr, OPERAND: tl.constexpr, PLAIN: tl.constexpr
+):
     """Words [P, K] as operands of all steps [P, STEPS, K]."""
     each = words[:, None, :].broadcast_to((P, STEPS, K))
     return unpack(each, shift.broadcast_to((P, STEPS, K)), OPERAND, PLAIN)
@@ -106,7 +108,9 @@ def multiply(
             else:
                 inside = valid[:, None] & (d0[:, None] + dd >= 0) & (d0[:, None] + dd < INPUT[2])
                 inside &= (h0[:, None] + hh >= 0) & (h0[:, None] + hh < INPUT[3])
-                inside &= (w0[:, None] + ww >= 0) & (w0[:, None] + ww < INPUT[4]) & (number * K + along < LENGTH)[None, :]
+                inside &= (
+                    (w0[:, None] + ww >= 0) & (w0[:, None] + ww < INPUT[4]) & (number * K + along < LENGTH)[None, :]
+                )
             if PARTS > 1 and EVEN:
                 inside &= number * K < LENGTH
             at = base + ((dd * INPUT[3] + hh) * INPUT[4] + ww) * pitch + channel[None, :]
@@ -289,7 +293,11 @@ def layer(
             sums, v, tl.zeros([P, N], tl.int32), theta, bias, bias_step, real, channel, looked, looked_weights,
             0, STEPS, T, P, N, NUMBER, HALVE, BIAS, BIAS_STEPS, IMAGE, OUTPUTS, HARD, STRICT,
         )  # fmt: skip
-        tl.store(out + position.to(tl.int64)[:, None] * out_pitch + channel[None, :], word.to(out.dtype.element_ty), mask=stored)
+        tl.store(
+            out + position.to(tl.int64)[:, None] * out_pitch + channel[None, :],
+            word.to(out.dtype.element_ty),
+            mask=stored,
+        )
         if KEEP:
             at = after + position.to(tl.int64)[:, None] * OUTPUTS + channel[None, :]
             tl.store(at, v.to(after.dtype.element_ty), mask=stored)

@@ -8,10 +8,10 @@ import triton.language as tl
 from torch import Tensor
 
 from fastsnn import _env, _triton
-from fastsnn.ops import _layer_kernel, _taps_kernel, _three
+from fastsnn.ops import _layer_kernel, _taps_kernel, _three, _tile_cache
 from fastsnn.ops._inputs import sorted_inputs
 from fastsnn.ops._neuron_kernel import NUMBERS
-from fastsnn.ops._tiles import Problem, Tile, power, usual
+from fastsnn.ops._tiles import Problem, Tile, choices, power, usual
 from fastsnn.ops._unpack_kernel import shift_table
 from fastsnn.spikes import word_dtype
 
@@ -26,7 +26,7 @@ class TritonPlan:
     inputs .. comparator, bias_varies
                 as in the native module's `Plan`; weights may also be int8 (values are int32), float16 or bfloat16
                 (values are float32)
-    tile        None chooses by shape and batch
+    tile        None takes what was measured for this shape and batch on this kind of GPU, or else the usual one
     proven      look at the numbers once, so that 32-bit sums are only widened where they can leave 32 bits. That waits for
                 the GPU; without it they are always widened
 
@@ -60,9 +60,12 @@ class TritonPlan:
             inputs, weights, stride, padding, dilation, groups, self.wide, proven
         )
         self.planes = len(self.products[0].weight) if self.products else 1
+        self.pooled = any(max(p.pooled) > 1 for p in self.products)
         self.operand = self.products[0].weight.dtype if self.products else torch.float32
         self._threshold, self._v = self._spread(threshold), self._spread(v)
         self._bias = None if bias is None else self._spread_bias(bias)
+        self._device = threshold.device
+        self._tiles: dict[Problem, Tile] = {}
         self._tables: dict[tuple[int, torch.dtype], Tensor] = {}
 
     def problem(self, batch: int, T: int) -> Problem:
@@ -72,6 +75,37 @@ class TritonPlan:
         length = sum(p.length for p in self.products)
         bits = 8 * self.operand.itemsize
         return Problem(rows, self.shape[-1] // self.groups, self.groups, length, bits, steps, self.planes > 4)
+
+    @property
+    def label(self) -> str:
+        """How it runs, for a report."""
+        if not self.products:
+            return "words"
+        return f"{str(self.operand).removeprefix('torch.')} x {self.planes}, {self.tile or 'tiles by shape'}"
+
+    def tiles(self, batch: int, T: int) -> tuple[Tile, ...]:
+        """Tiles that are worth measuring at a batch size."""
+        return choices(self.problem(batch, T), _triton.processors(self._device)) if self.products else ()
+
+    def remember(self, tile: Tile | None, batch: int, T: int) -> None:
+        """Takes the tile for this shape and batch from now on, in this process and in later ones; None is the usual one."""
+        if self.products:
+            problem = self.problem(batch, T)
+            _tile_cache.store(
+                self._key(problem), tile or usual(problem, _triton.processors(self._device)), self._device
+            )
+
+    def _key(self, problem: Problem) -> str:
+        return f"{problem} {self.operand} x {self.planes}: {[p.geometry for p in self.products]} {len(self.looks)}"
+
+    def _tile(self, batch: int, T: int) -> Tile:
+        if self.tile is not None:
+            return self.tile
+        problem = self.problem(batch, T)
+        if problem not in self._tiles:
+            known = _tile_cache.find(self._key(problem), self._device)
+            self._tiles[problem] = known or usual(problem, _triton.processors(self._device))
+        return self._tiles[problem]
 
     def __call__(
         self,
@@ -126,7 +160,7 @@ class TritonPlan:
         with _triton.on(words[0]):
             sums, parts = out, 0
             if self.products:
-                tile = self.tile or usual(self.problem(batch, T), _triton.processors(device))
+                tile = self._tile(batch, T)
                 parts = tile.parts
                 if parts > 1:
                     kind = torch.int32 if self.number != "f32" else torch.float32
@@ -179,7 +213,7 @@ class TritonPlan:
             STAGES=tile.stages,
             PLAIN=_env.INTERPRET,
             num_warps=tile.warps,
-            maxnreg=tile.registers,
+            maxnreg=None if self.pooled or _triton.older(self._device) else tile.registers,
         )
 
     def _table(self, steps: int, words: torch.dtype, device: torch.device) -> Tensor:

@@ -83,7 +83,7 @@ def first_bits(word, T: tl.constexpr):
 
 @triton.jit
 def popcount(bits):
-    """How many of 32 bits without a sign are set, as int32; the compiler knows this form and makes it one instruction."""
+    """How many of 32 bits without a sign are set, as int32; compilers make one instruction of this form."""
     bits = bits - ((bits >> 1) & 0x55555555)
     bits = (bits & 0x33333333) + ((bits >> 2) & 0x33333333)
     bits = (bits + (bits >> 4)) & 0x0F0F0F0F

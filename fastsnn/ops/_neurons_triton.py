@@ -1,5 +1,8 @@
 """Neurons without weights in Triton: one pass over the currents, potentials and words in registers for all steps."""
 
+# what a kernel works on has no types of Python's
+# mypy: disable-error-code="no-untyped-def"
+
 from math import gcd, lcm
 
 import torch
@@ -158,7 +161,7 @@ def run(
         bias = bias[0] if bias.ndim > len(shape) and not bias_steps else bias
         add, bias_period, bias_form = _spread(bias, shape, block, (T,) if bias_steps else ())
     width = shape[-1] if shape else 1
-    pitch = width if out.is_contiguous() else out.stride(-2)
+    pitch = _pitch(out, width)
     # of one item of the batch, so that a batch of another size finds the kernel compiled
     unit = gcd(shape[1:].numel() if len(shape) > 1 else count, 16)
     with _triton.on(current):
@@ -197,6 +200,13 @@ def run(
             enable_fp_fusion=False,
         )
     return out, after
+
+
+def _pitch(out: Tensor, width: int) -> int:
+    """How far apart the last dimension's lines lie."""
+    # a dimension of one may have any stride
+    lines = [stride for size, stride in zip(out.shape[:-1], out.stride()[:-1], strict=True) if size > 1]
+    return lines[-1] if lines else out.stride(-2) if out.ndim > 1 else width
 
 
 def _spread(values: Tensor, shape: torch.Size, block: int, steps: tuple[int, ...] = ()) -> tuple[Tensor, int, str]:

@@ -52,7 +52,7 @@ class Plan:
         bias_varies: bool = False,
     ) -> None:
         cpu = _native.load()
-        self.dtype, self.shape = weights[0].dtype, tuple(shape)
+        self.dtype, self.shape, self.dense = weights[0].dtype, tuple(shape), dense
         dims = len(shape) - 2
         exact = not self.dtype.is_floating_point
         reach = float(bias.double().abs().max()) if exact and bias is not None and bias.numel() else 0.0
@@ -75,6 +75,12 @@ class Plan:
     @property
     def vectors(self) -> int:
         return self._plan.vectors
+
+    @property
+    def label(self) -> str:
+        """How it runs, for a report."""
+        positions = f", {self.positions} positions" if self.positions > 1 else ""
+        return f"{'words' if self.dense else 'events'}, {self.vectors} registers{positions}"
 
     @property
     def positions(self) -> int:

@@ -18,13 +18,22 @@ LIMIT = 2**30
 LIMIT_16 = 2**14
 
 
+# what sums and neurons are computed in, where weights are stored in fewer bits
+VALUES = {torch.int8: torch.int32, torch.float16: torch.float32, torch.bfloat16: torch.float32}
+
+
+def value_dtype(weights: torch.dtype) -> torch.dtype:
+    """The dtype of currents, potentials, thresholds and biases that go with weights of a dtype."""
+    return VALUES.get(weights, weights)
+
+
 def as_values(value: float | Tensor, like: Tensor) -> Tensor:
-    """A number or tensor in the dtype and on the device of `like`; a fraction for a whole-number dtype is refused."""
+    """A number or tensor in the value dtype and on the device of `like`; a fraction for whole numbers is refused."""
     whole = not like.is_floating_point()
     if whole and (value.is_floating_point() if isinstance(value, Tensor) else value != int(value)):
         got = value.dtype if isinstance(value, Tensor) else value
         raise TypeError(f"thresholds and potentials of {like.dtype} values must be whole numbers, got {got}")
-    return torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    return torch.as_tensor(value, dtype=value_dtype(like.dtype), device=like.device)
 
 
 def bias_at(bias: Tensor | None, t: int, dims: int) -> Tensor | int:

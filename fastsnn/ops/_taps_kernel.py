@@ -72,6 +72,12 @@ def neurons(
             t, NUMBER, BIAS, BIAS_STEPS, IMAGE, OUTPUTS, HARD, STRICT,
         )  # fmt: skip
     stored = valid[:, None] & (within < OUTPUTS)[None, :]
-    tl.store(out + position.to(tl.int64)[:, None] * out_pitch + channel[None, :], word.to(out.dtype.element_ty), mask=stored)
+    tl.store(
+        out + position.to(tl.int64)[:, None] * out_pitch + channel[None, :], word.to(out.dtype.element_ty), mask=stored
+    )
     if KEEP:
-        tl.store(after + position.to(tl.int64)[:, None] * OUTPUTS + channel[None, :], v.to(after.dtype.element_ty), mask=stored)
+        tl.store(
+            after + position.to(tl.int64)[:, None] * OUTPUTS + channel[None, :],
+            v.to(after.dtype.element_ty),
+            mask=stored,
+        )

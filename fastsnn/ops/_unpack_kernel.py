@@ -12,7 +12,9 @@ import triton.language as tl
 SPIKE = {torch.int8: 1, torch.float32: 1, torch.float16: 2, torch.bfloat16: 2}
 
 
-def shift_table(steps: int, words: torch.dtype, operand: torch.dtype, plain: bool, device: torch.device) -> torch.Tensor:
+def shift_table(
+    steps: int, words: torch.dtype, operand: torch.dtype, plain: bool, device: torch.device
+) -> torch.Tensor:
     """[steps] amounts by which `unpack` shifts or rotates words, in their dtype.
 
     plain  for the kernel without inline assembly

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from fastsnn.ops.conv_if.reference import CONVOLUTIONS
+from fastsnn.ops.conv_if.reference import convolve
 from fastsnn.windows import Shape
 
 LOW_BITS = 15
@@ -39,7 +39,8 @@ class Term(nn.Module):
         weight = self.weight.to(torch.float64)
         low, high = x & (2**LOW_BITS - 1), x >> LOW_BITS
         total = self.linear(low.double(), weight).to(torch.int64)
-        if bool(high.any()):
+        # looking would wait for a GPU
+        if high.is_cuda or bool(high.any()):
             total = total + (self.linear(high.double(), weight).to(torch.int64) << LOW_BITS)
         if self.shift > 0:
             total = (total + (1 << (self.shift - 1))) >> self.shift
@@ -69,9 +70,7 @@ class ConvTerm(Term):
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
 
     def linear(self, x: Tensor, weight: Tensor) -> Tensor:
-        run = CONVOLUTIONS[weight.ndim - 2]
-        out = run(x.movedim(-1, 1), weight, None, self.stride, self.padding, self.dilation, self.groups)
-        return out.movedim(1, -1)
+        return convolve(x, weight, self.stride, self.padding, self.dilation, self.groups)
 
     def reach(self) -> float:
         return self.weight.double().abs().flatten(1).sum(1).max().item()

@@ -1,7 +1,7 @@
 """The cases of every family, from a seed: what tests compare on and benchmarks time.
 
 Every value is a whole multiple of a unit (1/8; in fixed point an eighth of the default threshold: 2^21, in 16 bits
-2^9). Sums are then exact in each dtype and in any order (in 16 bits: modulo 2^16, and some do wrap), and potentials
+2^9, with weights of 8 bits 2^3). Sums are then exact in each dtype and in any order (in 16 bits: modulo 2^16, and some do wrap), and potentials
 meet thresholds exactly often enough to tell >= from >.
 """
 
@@ -14,13 +14,16 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from fastsnn.ops._step import value_dtype
 from fastsnn.spikes import word_dtype
 from fastsnn.windows import output_size
 
 SIZES = (1, 63, 257, 1000)
 STEPS = (1, 7, 8, 9, 16, 31, 32)
 DTYPES = (torch.float32, torch.float64, torch.int32, torch.int16)
-UNIT = {torch.float32: 1 / 8, torch.float64: 1 / 8, torch.int32: 2**21, torch.int16: 2**9}
+WEIGHTS = (*DTYPES, torch.int8, torch.float16, torch.bfloat16)
+UNIT = {torch.int32: 2**21, torch.int16: 2**9, torch.int8: 2**3}
+UNIT |= dict.fromkeys((torch.float32, torch.float64, torch.float16, torch.bfloat16), 1 / 8)
 
 
 @dataclass(frozen=True)
@@ -127,13 +130,16 @@ def random_words(g: Generator, shape: Sequence[int], T: int) -> Tensor:
 
 
 def neuron_arguments(g: Generator, n: Neurons, T: int, shape: Sequence[int], dtype: torch.dtype) -> tuple:
-    """(v, threshold, bias): potentials of up to a threshold, thresholds of 4 to 12 units, biases of up to 2."""
-    shape = tuple(shape)
+    """(v, threshold, bias): potentials of up to a threshold, thresholds of 4 to 12 units, biases of up to 2.
+
+    dtype  of the weights, where there are any
+    """
+    shape, kind = tuple(shape), value_dtype(dtype)
     forms = {"one": (), "channel": shape[-1:], "neuron": shape[1:] or shape, "all": shape}
     bias_forms = {"channel": shape[-1:], "step": (T, *[1] * len(shape[:-1]), *shape[-1:])}
-    v = lattice(g, forms[n.v], 0, 8, dtype)
-    threshold = lattice(g, forms[n.threshold], 4, 12, dtype)
-    return v, threshold, None if n.bias == "none" else lattice(g, bias_forms[n.bias], -2, 2, dtype)
+    v = lattice(g, forms[n.v], 0, 8, dtype).to(kind)
+    threshold = lattice(g, forms[n.threshold], 4, 12, dtype).to(kind)
+    return v, threshold, None if n.bias == "none" else lattice(g, bias_forms[n.bias], -2, 2, dtype).to(kind)
 
 
 def _to(x: object, device: torch.device | str) -> object:
@@ -232,10 +238,10 @@ def _all() -> dict[str, tuple[Case, ...]]:
     cases = [_pack_case(op, T, N) for op in ("pack", "unpack", "counts") for _, (T, N) in grid]
     for op in ("if_steps", "if_constant"):
         cases += [_if_case(op, T, N, dtype, _cycle(VARIANTS, i)) for i, (T, N) in grid for dtype in DTYPES]
-    for i, (name, dtype) in enumerate(product(CONVOLUTIONS, DTYPES)):
+    for i, (name, dtype) in enumerate(product(CONVOLUTIONS, WEIGHTS)):
         cases.append(_conv_case(name, _cycle(STEPS, i), dtype, _cycle(VARIANTS, i)))
     cases += [_conv_case("3x3", T, torch.int32, _cycle(VARIANTS, i)) for i, T in enumerate(STEPS)]
-    for i, (sizes, dtype) in enumerate(product(LINEARS, DTYPES)):
+    for i, (sizes, dtype) in enumerate(product(LINEARS, WEIGHTS)):
         cases.append(_linear_case(sizes, _cycle(STEPS, i), dtype, _cycle(VARIANTS, i)))
     cases += [_linear_case(LINEARS[3], T, torch.int32, _cycle(VARIANTS, i)) for i, T in enumerate(STEPS)]
     for op, (i, name) in product(("pool_or", "pool_gate", "pool_counts"), enumerate(POOLS)):

@@ -87,7 +87,7 @@ def test_matches_a_dense_simulation(backend, case, device):
     words, v = directly(backend, args, want_v.shape)
     spikes_equal(words.cpu(), want_words, args[5])
     membranes_close(v, want_v)
-    assert v.dtype == args[1][0].dtype
+    assert v.dtype == args[2].dtype
 
 
 @pytest.mark.parametrize("case", CASES["conv_if"][::5], ids=lambda c: c.name)
@@ -299,10 +299,10 @@ BYTE = torch.zeros(2, 3, 3, 2, dtype=torch.uint8)
         ({"words": [BYTE.float()]}, TypeError, "words must be uint8, int16 or int32, got torch.float32"),
         ({"words": [BYTE, BYTE]}, ValueError, "needs one weight for each words tensor, got 2 words, 1 weights"),
         ({"words": [], "weights": []}, ValueError, "needs one weight .*got 0 words, 0 weights"),
-        ({"weights": [torch.ones(3, 2, 3, 3).half()]}, TypeError, "values must be float32, .*got torch.float16"),
+        ({"weights": [torch.ones(3, 2, 3, 3).long()]}, TypeError, "values must be float32, .*got torch.int64"),
         ({"weights": [torch.ones(3, 2, 3, 3, device="meta")]}, ValueError, r"weights\[0\] must be on cpu .*got meta"),
         ({"words": [BYTE, BYTE], "weights": [torch.ones(3, 2, 3, 3), torch.ones(3, 2, 3, 3).double()]}, TypeError,
-         r"weights\[1\] must be torch.float32 like the other values, got torch.float64"),
+         r"weights\[1\] must be torch.float32 or .*bfloat16 like the other values, got torch.float64"),
         ({"words": [BYTE, BYTE[:1]], "weights": [torch.ones(3, 2, 3, 3)] * 2}, ValueError,
          r"one batch size on one device, got \[\(\(2, 3, 3, 2\), 'cpu'\), \(\(1, 3, 3, 2\), 'cpu'\)\]"),
         ({"stride": [1]}, ValueError, r"stride must be 2 numbers of at least 1 \(2 an input\), got \[1\]"),

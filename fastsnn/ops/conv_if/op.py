@@ -8,13 +8,13 @@ from torch import Tensor
 from fastsnn import _native, _triton
 from fastsnn._registry import Backend, choose
 from fastsnn.ops import _checks
-from fastsnn.ops._step import as_values
+from fastsnn.ops._step import as_values, value_dtype
 from fastsnn.spikes import word_dtype
 
 BACKENDS = (
     Backend("triton", "fastsnn.ops.conv_if.triton_kernel:conv_if", _triton.refuse_layer, _triton.reason),
     Backend("native", "fastsnn.ops.conv_if.native:conv_if", _native.refuse, _native.reason),
-    Backend("reference", "fastsnn.ops.conv_if.reference:conv_if", lambda x: None),
+    Backend("reference", "fastsnn.ops.conv_if.reference:conv_if", lambda *_: None),
 )
 
 
@@ -38,8 +38,9 @@ def conv_if(
         I[t] = sum over i of conv(words[i] at t, weights[i]) + bias[t];   then as `if_steps`
 
     words       list of [B, *S_i, C_i] (channels last, 1 to 3 spatial dimensions), T in 1..32 bits used
-    weights     list of [O, C_i / groups_i, *kernel_i] float32, float64, int32 or int16 (fixed point); a residual
-                connection is one more input with a 1x1 kernel, depthwise where it is the identity
+    weights     list of [O, C_i / groups_i, *kernel_i] float32, float64, int32 or int16 (fixed point), or in fewer bits
+                than the other values: float16, bfloat16 (those are float32), int8 (int32); a residual connection is one
+                more input with a 1x1 kernel, depthwise where it is the identity
     stride, padding, dilation
                 one number for each input and spatial dimension, input after input; default 1, 0, 1
     groups      one number for each input; default 1
@@ -117,7 +118,9 @@ def _check(
     shape = shapes[0]
     if any(other != shape for other in shapes) or any(s < 1 for s in shape[1:]):
         raise ValueError(f"conv_if: every input must give one and the same output [B, *S', O], got {shapes}")
-    _checks.neuron("conv_if", T, shape, weights[0].dtype, words[0].device, v, threshold, bias, reset, comparator)
+    _checks.neuron(
+        "conv_if", T, shape, value_dtype(weights[0].dtype), words[0].device, v, threshold, bias, reset, comparator
+    )
     return shape
 
 
@@ -165,4 +168,4 @@ def _(
     comparator: str,
 ) -> tuple[Tensor, Tensor]:
     shape = _check(words, weights, v, threshold, bias, T, stride, padding, dilation, groups, reset, comparator)
-    return words[0].new_empty(shape, dtype=word_dtype(T)), weights[0].new_empty(shape)
+    return words[0].new_empty(shape, dtype=word_dtype(T)), v.new_empty(shape)

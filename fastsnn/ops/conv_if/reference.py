@@ -1,5 +1,8 @@
 """The definition of conv_if, in plain torch."""
 
+from collections.abc import Sequence
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 from torch.nn.functional import conv1d, conv2d, conv3d
@@ -7,6 +10,23 @@ from torch.nn.functional import conv1d, conv2d, conv3d
 from fastsnn.ops._step import integrate, spikes_at
 
 CONVOLUTIONS = {1: conv1d, 2: conv2d, 3: conv3d}
+
+
+def convolve(
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Tensor:
+    """torch's convolution [N, *S, C] -> [N, *S', O] in the full precision of its dtype: on a GPU float32 is not TF32."""
+    run = CONVOLUTIONS[weight.ndim - 2]
+    cudnn = torch.backends.cudnn
+    full = cudnn.flags(cudnn.enabled, cudnn.benchmark, cudnn.deterministic, False) if x.is_cuda else nullcontext()
+    with full:
+        out = run(x.movedim(-1, 1), weight, None, stride, padding, dilation, groups)
+    return out.movedim(1, -1)
 
 
 def conv_if(
@@ -26,16 +46,15 @@ def conv_if(
 ) -> tuple[Tensor, Tensor]:
     dims = words[0].ndim - 2
     # float64 holds every sum of fewer than 2^22 int32 weights exactly, whatever its order
-    real = weights[0].dtype if weights[0].is_floating_point() else torch.float64
+    real = v.dtype if v.is_floating_point() else torch.float64
     weights = [w.to(real) for w in weights]
 
     def current_at(t: int) -> Tensor:
         total = torch.zeros(shape, dtype=real, device=words[0].device)
         for i, (w, weight) in enumerate(zip(words, weights, strict=True)):
             part = slice(i * dims, (i + 1) * dims)
-            spikes = spikes_at(w, t).to(real).movedim(-1, 1)
-            current = CONVOLUTIONS[dims](spikes, weight, None, stride[part], padding[part], dilation[part], groups[i])
-            total += current.movedim(1, -1)
+            spikes = spikes_at(w, t).to(real)
+            total += convolve(spikes, weight, stride[part], padding[part], dilation[part], groups[i])
         return total
 
     return integrate(current_at, T, torch.Size(shape), v, threshold, bias, reset, comparator)

@@ -8,13 +8,13 @@ from torch import Tensor
 from fastsnn import _native, _triton
 from fastsnn._registry import Backend, choose
 from fastsnn.ops import _checks
-from fastsnn.ops._step import as_values
+from fastsnn.ops._step import as_values, value_dtype
 from fastsnn.spikes import word_dtype
 
 BACKENDS = (
     Backend("triton", "fastsnn.ops.linear_if.triton_kernel:linear_if", _triton.refuse_layer, _triton.reason),
     Backend("native", "fastsnn.ops.linear_if.native:linear_if", _native.refuse, _native.reason),
-    Backend("reference", "fastsnn.ops.linear_if.reference:linear_if", lambda x: None),
+    Backend("reference", "fastsnn.ops.linear_if.reference:linear_if", lambda *_: None),
 )
 
 
@@ -34,7 +34,8 @@ def linear_if(
         I[t] = sum over i of weights[i] @ (words[i] at t) + bias[t];   then as `if_steps`
 
     words       list of [B, K_i], T in 1..32 bits used
-    weights     list of [O, K_i] float32, float64, int32 or int16 (fixed point)
+    weights     list of [O, K_i] float32, float64, int32 or int16 (fixed point), or in fewer bits than the other
+                values: float16, bfloat16 (those are float32), int8 (int32)
     threshold, v, bias, reset, comparator
                 as in `if_steps`, for neurons [B, O]
 
@@ -64,7 +65,9 @@ def _check(
                 f"got {tuple(w.shape)} and {tuple(weight.shape)}"
             )
     shape = (words[0].shape[0], weights[0].shape[0])
-    _checks.neuron("linear_if", T, shape, weights[0].dtype, words[0].device, v, threshold, bias, reset, comparator)
+    _checks.neuron(
+        "linear_if", T, shape, value_dtype(weights[0].dtype), words[0].device, v, threshold, bias, reset, comparator
+    )
     return shape
 
 
@@ -104,4 +107,4 @@ def _(
     comparator: str,
 ) -> tuple[Tensor, Tensor]:
     shape = _check(words, weights, v, threshold, bias, T, reset, comparator)
-    return words[0].new_empty(shape, dtype=word_dtype(T)), weights[0].new_empty(shape)
+    return words[0].new_empty(shape, dtype=word_dtype(T)), v.new_empty(shape)

@@ -17,7 +17,7 @@ def linear_if(
     comparator: str,
 ) -> tuple[Tensor, Tensor]:
     # float64 holds every sum of fewer than 2^22 int32 weights exactly, whatever its order
-    real = weights[0].dtype if weights[0].is_floating_point() else torch.float64
+    real = v.dtype if v.is_floating_point() else torch.float64
     weights = [w.to(real) for w in weights]
     shape = torch.Size((words[0].shape[0], weights[0].shape[0]))
 

@@ -19,7 +19,5 @@ def linear_if(
 ) -> tuple[Tensor, Tensor]:
     shape, ones = (words[0].shape[0], weights[0].shape[0]), [1] * len(words)
     inputs = [w.shape[1:] for w in words]
-    plan = TritonPlan(
-        inputs, weights, shape, threshold, v, bias, [], [], [], ones, reset, comparator, proven=False
-    )
+    plan = TritonPlan(inputs, weights, shape, threshold, v, bias, [], [], [], ones, reset, comparator, proven=False)
     return cast(tuple[Tensor, Tensor], plan(words, T))

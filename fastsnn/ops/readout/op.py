@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor
 
-from fastsnn import _native
+from fastsnn import _native, _triton
 from fastsnn._registry import Backend, choose
 from fastsnn.ops import _checks
 
 BACKENDS = (
+    Backend("triton", "fastsnn.ops.readout.triton_kernel:readout", _triton.refuse, _triton.reason),
     Backend("native", "fastsnn.ops.readout.native:readout", _native.refuse, _native.reason),
-    Backend("reference", "fastsnn.ops.readout.reference:readout", lambda x: None),
+    Backend("reference", "fastsnn.ops.readout.reference:readout", lambda *_: None),
 )
 
 

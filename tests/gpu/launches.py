@@ -1,0 +1,244 @@
+"""Which launches of the Triton kernels are compiled where there is no GPU, what each is held to, and the table of them.
+
+    python tests/gpu/launches.py --json figures.json     compile them all and write what was found
+    python tests/gpu/launches.py --write-docs            the table in docs/gpu_kernels.md
+
+Nothing here imports Triton before a launch is compiled, which happens in processes where Triton does not interpret.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from calls import Call, constant, layer, packing, pooling, reading, steps
+
+from fastsnn.testing import compiled
+from fastsnn.testing.compiled import Promise
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "gpu_kernels.md"
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+CAPABILITIES = (90, 80)
+PLAIN = Promise()
+# launched one after the other: the batch size must not decide what is compiled
+BATCHES = (256, 37, 1)
+COLUMNS = {
+    "launch": "name", "kernel": "kernel", "operands": "operands", "T": "T", "tile": "tile", "sm": "capability",
+    "instruction": "instruction", "registers": "registers", "spills": "spills", "shared KiB": "shared",
+    "CTAs per SM": "ctas_per_sm", "loop": "loop_instructions",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Named:
+    """A launcher's call that is compiled.
+
+    name      unique
+    operands  what is read
+    call      runs the launcher for a batch size, with tensors on the CPU
+    promise   what its first kernel is held to; the others are held to PLAIN
+    promises  by capability, where they differ
+    batches   sizes for which the same kernels must do
+    """
+
+    name: str
+    operands: str
+    T: int
+    call: Call
+    promise: Promise = PLAIN
+    promises: Mapping[int, Promise] = field(default_factory=dict)
+    batches: tuple[int, ...] = BATCHES
+
+    def held_to(self, capability: int, kernel: int = 0) -> Promise:
+        """What a kernel promises, by its number in the order of launching."""
+        return self.promises.get(capability, self.promise) if kernel == 0 else PLAIN
+
+
+F16, BF16, F32, F64 = torch.float16, torch.bfloat16, torch.float32, torch.float64
+I8, I16, I32 = torch.int8, torch.int16, torch.int32
+
+# one pass over memory: it must read and write in pieces of 16 bytes, and leave room for 16 warps at once
+PASS = Promise(instruction="", most_registers=128, least_ctas=4)
+NEURONS = replace(PASS, least_wide_loads=16)
+
+ELEMENTWISE = [
+    Named("if_steps f32", "float32", 16, steps(F32, 16), NEURONS),
+    Named("if_steps f32, channels, bias", "float32", 16, steps(F32, 16, True, "channel"), NEURONS),
+    Named("if_steps f32, bias of steps", "float32", 16, steps(F32, 16, False, "step"), NEURONS),
+    Named("if_steps f64", "float64", 16, steps(F64, 16), NEURONS),
+    Named("if_steps i32", "int32", 8, steps(I32, 8), replace(PASS, least_wide_loads=8)),
+    Named("if_steps i16", "int16", 32, steps(I16, 32), replace(PASS, least_wide_loads=32)),
+    Named("if_constant f32", "float32", 16, constant(F32, 16), replace(PASS, least_wide_loads=1)),
+    Named("if_constant i32", "int32", 32, constant(I32, 32), replace(PASS, least_wide_loads=1)),
+    Named("pack", "uint8 spikes", 16, packing("pack", 16), PASS),
+    Named("unpack", "int16 words", 16, packing("unpack", 16), PASS),
+    Named("counts", "int32 words", 32, packing("counts", 32), PASS),
+    Named("pool_or", "int16 words", 16, pooling("pool_or", 16), PASS),
+    Named("pool_gate", "int16 words", 16, pooling("pool_gate", 16), PASS),
+    Named("pool_counts", "uint8 words", 8, pooling("pool_counts", 8), PASS),
+    Named("readout f32", "float32", 16, reading(F32, 16, False), Promise(fused=True)),
+    Named("readout f32, every step", "float32", 16, reading(F32, 16, True), Promise(fused=True)),
+    Named("readout f64", "float64", 16, reading(F64, 16, False), Promise(fused=True)),
+]
+
+
+def tensor(hopper: str, ampere: str, **more) -> dict[int, Promise]:
+    """Promises of a layer: its instruction on either GPU, and what is said of both."""
+    return {
+        90: Promise(instruction=hopper, a_from_registers=True, **more),
+        80: Promise(instruction=ampere, **more),
+    }
+
+
+FLOAT, WHOLE = tensor("HGMMA", "HMMA"), tensor("IGMMA", "IMMA")
+WIDE, SMALL = (128, 128, 64, 8), (64, 64, 64, 4)
+
+LAYERS = [
+    Named("conv3x3 f16", "float16, int16 words", 16, layer(F16, 16, tile=WIDE), promises=FLOAT),
+    Named("conv3x3 bf16, identity", "bfloat16, int16 words", 16, layer(BF16, 16, residual="identity", tile=WIDE),
+          promises=FLOAT),
+    Named("conv3x3 f16, stride 2, projection", "float16, uint8 words", 8,
+          layer(F16, 8, stride=2, residual="projection", tile=WIDE), promises=FLOAT),
+    Named("conv1x1 f16", "float16, int32 words", 32, layer(F16, 32, kernel=1, tile=WIDE), promises=FLOAT),
+    Named("conv3x3 i8", "int8, int16 words", 16, layer(I8, 16, tile=(128, 128, 128, 8)), promises=WHOLE),
+    Named("conv3x3 i32 of 2 planes", "int32, uint8 words", 8, layer(I32, 8, largest=20000, tile=(128, 64, 128, 8)),
+          promises=WHOLE),
+    Named("conv3x3 i16", "int16, int16 words", 16, layer(I16, 16, largest=20000, tile=(128, 64, 128, 8)),
+          promises=WHOLE),
+    Named("conv3x3 f32", "float32, int16 words", 16, layer(F32, 16, tile=(64, 64, 32, 4)), Promise(fused=True)),
+    Named("linear f16", "float16, int16 words", 16, layer(F16, 16, (4096, 1024), kernel=0, tile=WIDE), promises=FLOAT),
+    Named("linear f16 in 4 parts", "float16, int16 words", 16,
+          layer(F16, 16, (4096, 1024), kernel=0, tile=(*SMALL, 3, 4)), promises=FLOAT),
+    Named("depthwise 3x3 f32", "float32, int16 words", 16, layer(F32, 16, groups=256), Promise(instruction="")),
+    Named("conv3x3 f16, first layer", "float16, int16 words", 16, layer(F16, 16, (3, 64), size=32, tile=SMALL),
+          promises=FLOAT),
+]  # fmt: skip
+
+LAUNCHES = ELEMENTWISE + LAYERS
+
+
+def compile_part(part: int, parts: int, capabilities: tuple[int, ...]) -> dict:
+    """Every parts-th launch, compiled in this process: {"absent": why it cannot} or {"triton": version, "rows": [...]}.
+
+    A row is a kernel of a launch, or the error of a launch; "codes" are its launch's compilations for each batch.
+    """
+    if why := compiled.reason():
+        return {"absent": why}
+    import triton
+
+    rows = []
+    for named in LAUNCHES[part::parts]:
+        for capability in capabilities:
+            start = time.perf_counter()
+            rows += compile_one(named, capability)
+            print(f"sm_{capability} {named.name}: {time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
+    return {"triton": triton.__version__, "rows": rows}
+
+
+def compile_one(named: Named, capability: int) -> list[dict]:
+    row = {"name": named.name, "capability": capability, "operands": named.operands, "T": named.T}
+    try:
+        each = []
+        for batch in named.batches:
+            with compiled.compiling_for(capability) as launches:
+                named.call(batch)
+            each.append(launches)
+        codes = [[launch.code for launch in launches] for launches in each]
+        return [
+            row | {"kernel": x.name, "tile": tile(x), "codes": codes, "figures": asdict(compiled.figures(x))}
+            for x in each[0]
+        ]
+    except Exception as error:
+        # the other launches are still worth knowing of, and this one's row says what happened
+        while error.__cause__ is not None:
+            error = error.__cause__
+        return [row | {"error": f"{type(error).__name__}: {error}"}]
+
+
+def tile(launch: compiled.Launch) -> str:
+    """Rows (positions times steps), channels and summed numbers, or neurons, of a tile; and its warps."""
+    c = launch.constants
+    if "P" in c:
+        numbers = [c["P"] * c.get("STEPS", 1), c["N"], *([c["K"]] if "K" in c else [])]
+    else:
+        numbers = [c[name] for name in ("BLOCK", "ROWS", "CHANNELS", "OUTPUTS", "DEPTH") if name in c]
+    return "x".join(map(str, numbers)) + f", {launch.kernel.metadata.num_warps} warps"
+
+
+def environment(folder: str) -> dict[str, str]:
+    """Of a process that compiles: this one's modules, kernels that are not interpreted, an empty cache in a folder."""
+    kept = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    return kept | {"TRITON_CACHE_DIR": str(Path(folder) / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def measure(capabilities: tuple[int, ...] = CAPABILITIES) -> dict:
+    """All launches, compiled in processes of their own, which begin with an empty cache: as `compile_part`."""
+    parts = min(os.cpu_count() or 1, 8)
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [Path(folder) / f"{part}.json" for part in range(parts)]
+        chosen = [x for capability in capabilities for x in ("--capability", str(capability))]
+        commands = [[sys.executable, __file__, "--part", f"{i}/{parts}", "--json", str(outputs[i]), *chosen]
+                    for i in range(parts)]  # fmt: skip
+        running = [subprocess.Popen(command, env=environment(folder)) for command in commands]
+        failed = [process.args for process in running if process.wait()]
+        if failed:
+            raise RuntimeError(f"compiling failed: {failed}")
+        found = [json.loads(output.read_text()) for output in outputs]
+    if "absent" in found[0]:
+        return found[0]
+    order = {named.name: i for i, named in enumerate(LAUNCHES)}
+    rows = sorted((row for one in found for row in one["rows"]), key=lambda r: (order[r["name"]], -r["capability"]))
+    return {"triton": found[0]["triton"], "rows": rows}
+
+
+def compiled_by(found: dict) -> str:
+    return f"Compiled by Triton {found['triton']}."
+
+
+def table(found: dict) -> str:
+    """What `measure` found, as the table in the documentation."""
+    lines = [
+        compiled_by(found),
+        "",
+        "| " + " | ".join(COLUMNS) + " |",
+        "| --- " * len(COLUMNS) + "|",
+    ]
+    for row in found["rows"]:
+        cells = {"kernel": "does not compile"} | row | row.get("figures", {})
+        if "shared" in cells:
+            cells["shared"] = f"{cells['shared'] / 1024:.3g}"
+        shown = ["-" if cells.get(key) in (None, "") else str(cells[key]) for key in COLUMNS.values()]
+        lines.append("| " + " | ".join(shown) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--capability", type=int, choices=CAPABILITIES, action="append", help="default: all")
+    parser.add_argument("--json", type=Path, help="write what was found to this file")
+    parser.add_argument("--part", help="I/N: only every N-th launch from the I-th on, in this process")
+    parser.add_argument("--write-docs", action="store_true", help=f"replace the table in {DOCS.name}")
+    given = parser.parse_args()
+    capabilities = tuple(given.capability or CAPABILITIES)
+    if given.part:
+        found = compile_part(*map(int, given.part.split("/")), capabilities)
+    else:
+        found = measure(capabilities)
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=1))
+    if "absent" in found and not given.part:
+        sys.exit(found["absent"])
+    if given.write_docs:
+        before, rest = DOCS.read_text().split(BEGIN)
+        DOCS.write_text(f"{before}{BEGIN}\n\n{table(found)}\n\n{END}{rest.split(END)[1]}")
+
+
+if __name__ == "__main__":
+    main()
