@@ -68,11 +68,6 @@ def processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
-def older(device: torch.device) -> bool:
-    """Whether a GPU is older than Hopper, whose tensor-core instructions leave more registers free."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) < (9, 0)
-
-
 def on(x: Tensor) -> AbstractContextManager:
     """Makes the tensor's GPU the current one, which is where Triton launches; nothing for interpreted kernels."""
     return torch.cuda.device(x.device) if x.is_cuda else nullcontext()

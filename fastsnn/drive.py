@@ -147,18 +147,30 @@ class Events(Driver):
             self.weights = [weight.to(layer.bias.dtype) for weight in self.weights]
             self.choose(None)
         elif backend == "triton":
-            self.plan = load("fastsnn.ops._layer_triton:TritonPlan")(*self._layer(), bias_varies=bool(constant))
+            self.plan = load("fastsnn.ops._layer_triton:TritonPlan")(**self._layer())
 
     @property
     def label(self) -> str:  # type: ignore[override]
         return self.plan.label if self.plan is not None else "fused"
 
-    def _layer(self) -> tuple:
+    def _layer(self) -> dict[str, Any]:
         """What a plan of any backend is made from."""
         layer, neuron = self.layer, self.layer.neuron
-        values = (layer.threshold, layer.initial_potential, layer.bias)
-        windows = (self.stride, self.padding, self.dilation, self.groups)
-        return self.inputs, self.weights, (1, *layer.shape), *values, *windows, neuron.reset, neuron.comparator
+        return {
+            "inputs": self.inputs,
+            "weights": self.weights,
+            "shape": (1, *layer.shape),
+            "threshold": layer.threshold,
+            "v": layer.initial_potential,
+            "bias": layer.bias,
+            "stride": self.stride,
+            "padding": self.padding,
+            "dilation": self.dilation,
+            "groups": self.groups,
+            "reset": neuron.reset,
+            "comparator": neuron.comparator,
+            "bias_varies": bool(self.constant),
+        }
 
     def choices(self, batch: int, T: int) -> tuple[Choice, ...]:
         if self.backend == "triton":
@@ -172,7 +184,8 @@ class Events(Driver):
         if self.backend == "triton":
             self.plan.tile = choice
         elif self.backend == "native":
-            self.plan = Plan(*self._layer(), *(choice or (0, False)), bias_varies=bool(self.constant))
+            vectors, dense = choice or (0, False)
+            self.plan = Plan(**self._layer(), vectors=vectors, dense=dense)
 
     def remember(self, choice: Choice, batch: int, T: int) -> Choice:
         if self.backend != "triton":

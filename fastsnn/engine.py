@@ -142,7 +142,7 @@ class Simulation:
         """Adds a chunk to the sums over time and applies the head to the means: at its end, or at each step."""
         readout = self.prepared.readout
         if readout is not None:
-            words = kept[readout.source].flatten(1)
+            words = kept[readout.source].flatten(1).contiguous()
             before = self.sums.get(readout.source)
             if before is None:
                 before = torch.zeros(words.shape, dtype=torch.int32, device=words.device)
@@ -167,7 +167,7 @@ class Simulation:
         return [torch.stack(outputs) for outputs in zip(*steps, strict=True)]
 
     def _counts(self, words: Tensor) -> Tensor:
-        return choose("counts", pack.op.COUNTS_BACKENDS, words)(words)
+        return choose("counts", pack.op.COUNTS_BACKENDS, words)(words.contiguous())
 
     def _add(self, name: str, amount: Tensor) -> None:
         self.sums[name] = self.sums[name] + amount if name in self.sums else amount

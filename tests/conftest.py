@@ -12,7 +12,7 @@ from hypothesis import settings
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-from fastsnn import _env  # noqa: E402
+from fastsnn import _env
 
 DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
 

@@ -1,8 +1,8 @@
 """Weights of 8 or 16 bits for tensor cores, which currents, thresholds and potentials stay wider than.
 
-int8: in channel c one threshold is the even number s_c that the largest of its weights leaves room for; weights, bias and
-V(0) are rounded to multiples of 1 / s_c, sums are exact in 32 bits. float16 and bfloat16: weights are rounded to that type,
-everything else is float32.
+int8: in channel c one threshold is the even number s_c that the largest of its weights leaves room for; weights, bias
+and V(0) are rounded to multiples of 1 / s_c, sums are exact in 32 bits. float16 and bfloat16: weights are rounded to
+that type, everything else is float32.
 """
 
 import copy
@@ -52,9 +52,9 @@ def scale_of(layer: NeuronLayer) -> tuple[Tensor, str | None]:
     channels = layer.shape[-1]
     matrices = [term for term in layer.terms if not isinstance(term, ScaleTerm)]
     narrow = torch.stack([largest(t, channels) for t in matrices] or [torch.zeros(channels)]).amax(0).double()
-    reach = sum(_reach(term.weight.double().abs(), channels) for term in layer.terms)
-    flat = (layer.bias, layer.initial_potential)
-    reach = reach + sum(x.double().abs().expand(*layer.shape).reshape(-1, channels).amax(0) for x in flat)
+    flat = [x.double().abs().expand(*layer.shape).reshape(-1, channels) for x in (layer.bias, layer.initial_potential)]
+    parts = [_reach(term.weight.double().abs(), channels) for term in layer.terms]
+    reach = torch.stack([*parts, *(x.amax(0) for x in flat)]).sum(0)
     # a current and a potential stay within 32 bits
     scale = channel_scale(MOST, ((LARGEST_WEIGHT, narrow), (2.0 ** (VALUE_BITS - 1), reach)))
     worst = int(scale.argmin())

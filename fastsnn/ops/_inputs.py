@@ -1,4 +1,4 @@
-"""The inputs of a layer as its GPU kernels take them: matrix products with packed weights, and words that are looked at."""
+"""The inputs of a layer as its GPU kernels take them: matrix products of packed weights, and words looked at."""
 
 from collections.abc import Sequence
 from itertools import product as grid

@@ -1,8 +1,9 @@
 """Convolutions of packed words and the neurons behind them, in Triton: one matrix product, and a scan over its rows.
 
-The rows of a tile are (position, step): words [P, K] are read once, opened to [P * STEPS, K] in registers and multiplied
-by the weights on the tensor cores; the neurons then run over the steps of the finished sums, on chip, and one word a neuron
-is written. Weights of more than 8 bits come in planes of 8, the highest first, and the sum is shifted between them.
+The rows of a tile are (position, step): words [P, K] are read once, opened to [P * STEPS, K] in registers and
+multiplied by the weights on the tensor cores; the neurons then run over the steps of the finished sums, on chip, and
+one word a neuron is written. Weights of more than 8 bits come in planes of 8, the highest first, and the sum is shifted
+between them.
 
 Constants of a shape (sizes, kernel, channels) are compiled in: with a run-time length of the sum the compiler waits for
 every product. The batch is not, so another batch size does not compile anew.
@@ -51,7 +52,7 @@ def multiply(
     output,
     part,
     INPUTS: tl.constexpr,
-    I: tl.constexpr,
+    INDEX: tl.constexpr,
     PLANE: tl.constexpr,
     OUTPUTS: tl.constexpr,
     PARTS: tl.constexpr,
@@ -62,12 +63,12 @@ def multiply(
     OPERAND: tl.constexpr,
     PLAIN: tl.constexpr,
 ):
-    """Adds one plane of weights of input I to the sums [P * STEPS, N].
+    """Adds one plane of weights of input INDEX to the sums [P * STEPS, N].
 
-    INPUTS[I]  channels of a group, numbers in a row of weights, size (3), kernel (3), stride (3), padding (3), dilation (3),
-               pooled window (3): each tap reads that many neighbouring words and adds them up
+    INPUTS[INDEX]  channels of a group, numbers in a row of weights, size (3), kernel (3), stride (3), padding (3),
+                   dilation (3), pooled window (3): each tap reads that many neighbouring words and adds them up
     """
-    INPUT: tl.constexpr = INPUTS[I]
+    INPUT: tl.constexpr = INPUTS[INDEX]
     CHANNELS: tl.constexpr = INPUT[0]
     KERNEL_H: tl.constexpr = INPUT[6]
     KERNEL_W: tl.constexpr = INPUT[7]
@@ -115,7 +116,10 @@ def multiply(
                 inside &= number * K < LENGTH
             at = base + ((dd * INPUT[3] + hh) * INPUT[4] + ww) * pitch + channel[None, :]
             seen = opened(tl.load(at, mask=inside, other=0), shift, P, STEPS, K, OPERAND, PLAIN)
-            spikes = seen if window == 0 else plus(spikes, seen, OPERAND, PLAIN)
+            if window == 0:
+                spikes = seen
+            else:
+                spikes = plus(spikes, seen, OPERAND, PLAIN)
         spikes = tl.reshape(spikes, (P * STEPS, K))
         if PLAIN and OPERAND != tl.int8:
             # the interpreter multiplies the bit patterns of bfloat16
@@ -138,42 +142,33 @@ def scan(
     position,
     channel,
     looked,
-    looked_weights,
+    by,
     FIRST: tl.constexpr,
     STEPS: tl.constexpr,
     T: tl.constexpr,
     P: tl.constexpr,
     N: tl.constexpr,
-    NUMBER: tl.constexpr,
     HALVE: tl.constexpr,
-    BIAS: tl.constexpr,
-    BIAS_STEPS: tl.constexpr,
-    IMAGE: tl.constexpr,
-    OUTPUTS: tl.constexpr,
-    HARD: tl.constexpr,
-    STRICT: tl.constexpr,
+    RULES: tl.constexpr,
 ):
     """Runs a tile over the steps from FIRST on, whose sums are [P, N, STEPS]: the earlier half, then the later."""
     if STEPS > 1:
         early, late = tl.split(tl.permute(tl.reshape(sums, (P, N, 2, STEPS // 2)), (0, 1, 3, 2)))
         v, word = scan(
-            early, v, word, threshold, bias, bias_step, position, channel, looked, looked_weights,
-            FIRST, STEPS // 2, T, P, N, NUMBER, HALVE, BIAS, BIAS_STEPS, IMAGE, OUTPUTS, HARD, STRICT,
+            early, v, word, threshold, bias, bias_step, position, channel, looked, by,
+            FIRST, STEPS // 2, T, P, N, HALVE, RULES,
         )  # fmt: skip
         if FIRST + STEPS // 2 < T:
             v, word = scan(
-                late, v, word, threshold, bias, bias_step, position, channel, looked, looked_weights,
-                FIRST + STEPS // 2, STEPS // 2, T, P, N, NUMBER, HALVE, BIAS, BIAS_STEPS, IMAGE, OUTPUTS, HARD, STRICT,
+                late, v, word, threshold, bias, bias_step, position, channel, looked, by,
+                FIRST + STEPS // 2, STEPS // 2, T, P, N, HALVE, RULES,
             )  # fmt: skip
         return v, word
     else:
         current = tl.reshape(sums, (P, N))
         if HALVE:
             current = current * 0.5
-        return step(
-            v, current, word, threshold, bias, bias_step, position, channel, looked, looked_weights,
-            FIRST, NUMBER, BIAS, BIAS_STEPS, IMAGE, OUTPUTS, HARD, STRICT,
-        )  # fmt: skip
+        return step(v, current, word, threshold, bias, bias_step, position, channel, looked, by, FIRST, RULES)
 
 
 @triton.jit(do_not_specialize=["positions", "bias_step"])
@@ -200,15 +195,11 @@ def layer(
     GROUPS: tl.constexpr,
     T: tl.constexpr,
     PLANES: tl.constexpr,
-    NUMBER: tl.constexpr,
     OPERAND: tl.constexpr,
     WIDE: tl.constexpr,
     THRESHOLD: tl.constexpr,
     START: tl.constexpr,
-    BIAS: tl.constexpr,
-    BIAS_STEPS: tl.constexpr,
-    HARD: tl.constexpr,
-    STRICT: tl.constexpr,
+    RULES: tl.constexpr,
     KEEP: tl.constexpr,
     PARTS: tl.constexpr,
     P: tl.constexpr,
@@ -222,13 +213,13 @@ def layer(
 
     words, pitches, weights  of each input; weights [PLANES, OUTPUTS, row]
     taps, tap_weights        of each tap; weights [OUTPUTS] in the type of the sums
-    threshold, start, bias   see `spread`: THRESHOLD, START, BIAS say over what each spreads
+    threshold, start, bias   see `spread` and `step`: THRESHOLD, START and RULES say over what each spreads
     out                      words [positions, out_pitch]; with PARTS > 1 sums [PARTS, T, positions, OUTPUTS] instead,
                              of which each part has its share of the inputs, for `taps_kernel.neurons`
     after                    potentials [positions, OUTPUTS], written where KEEP
     STEPS                    T rounded up to a power of two
-    WIDE                     currents can leave 32 bits; with PLANES of 5 the sums can as well, and the two lowest planes are
-                             summed apart from the others
+    WIDE                     currents can leave 32 bits; with PLANES of 5 the sums can as well, and the two lowest
+                             planes are summed apart from the others
     """
     OWN: tl.constexpr = OUTPUTS // GROUPS
     IMAGE: tl.constexpr = OUT[0] * OUT[1] * OUT[2]
@@ -245,6 +236,7 @@ def layer(
     real = tl.minimum(position, positions - 1)
     image, depth, row, column = place(position, OUT[0], OUT[1], OUT[2])
 
+    NUMBER: tl.constexpr = RULES[0]
     INTEGER: tl.constexpr = NUMBER != "f32"
     total = tl.zeros([P * STEPS, N], tl.int32 if INTEGER else tl.float32)
     upper = total
@@ -256,8 +248,8 @@ def layer(
             total = total << 8
         for i in tl.static_range(len(words)):
             total = multiply(
-                total, words[i], pitches[i], weights[i], shifts[i], image, depth, row, column, valid, group, channel, part,
-                INPUTS, i, plane, OUTPUTS, PARTS, P, STEPS, K, STAGES, OPERAND, PLAIN,
+                total, words[i], pitches[i], weights[i], shifts[i], image, depth, row, column, valid, group, channel,
+                part, INPUTS, i, plane, OUTPUTS, PARTS, P, STEPS, K, STAGES, OPERAND, PLAIN,
             )  # fmt: skip
 
     stored = valid[:, None] & (within < OWN)[None, :]
@@ -272,10 +264,10 @@ def layer(
         tl.store(out + at, total, mask=((t < T) & (place_ < positions))[:, None] & (within < OWN)[None, :])
     else:
         looked = ()
-        looked_weights = ()
+        by = ()
         for i in tl.static_range(len(taps)):
             looked = looked + (look(taps[i], tap_pitches[i], image, depth, row, column, channel, valid, TAPS, i),)
-            looked_weights = looked_weights + (tl.load(tap_weights[i] + channel)[None, :],)
+            by = by + (tl.load(tap_weights[i] + channel)[None, :],)
         theta = spread(threshold, real, channel, THRESHOLD, IMAGE, OUTPUTS)
         v = spread(start, real, channel, START, IMAGE, OUTPUTS)
         if INTEGER:
@@ -290,14 +282,11 @@ def layer(
             sums = total
         sums = tl.permute(tl.reshape(sums, (P, STEPS, N)), (0, 2, 1))
         v, word = scan(
-            sums, v, tl.zeros([P, N], tl.int32), theta, bias, bias_step, real, channel, looked, looked_weights,
-            0, STEPS, T, P, N, NUMBER, HALVE, BIAS, BIAS_STEPS, IMAGE, OUTPUTS, HARD, STRICT,
+            sums, v, tl.zeros([P, N], tl.int32), theta, bias, bias_step, real, channel, looked, by,
+            0, STEPS, T, P, N, HALVE, RULES,
         )  # fmt: skip
-        tl.store(
-            out + position.to(tl.int64)[:, None] * out_pitch + channel[None, :],
-            word.to(out.dtype.element_ty),
-            mask=stored,
-        )
+        at = out + position.to(tl.int64)[:, None] * out_pitch + channel[None, :]
+        tl.store(at, word.to(out.dtype.element_ty), mask=stored)
         if KEEP:
             at = after + position.to(tl.int64)[:, None] * OUTPUTS + channel[None, :]
             tl.store(at, v.to(after.dtype.element_ty), mask=stored)

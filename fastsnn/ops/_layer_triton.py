@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import prod
 
 import torch
+import triton
 import triton.language as tl
 from torch import Tensor
 
@@ -27,8 +28,8 @@ class TritonPlan:
                 as in the native module's `Plan`; weights may also be int8 (values are int32), float16 or bfloat16
                 (values are float32)
     tile        None takes what was measured for this shape and batch on this kind of GPU, or else the usual one
-    proven      look at the numbers once, so that 32-bit sums are only widened where they can leave 32 bits. That waits for
-                the GPU; without it they are always widened
+    proven      look at the numbers once, so that 32-bit sums are only widened where they can leave 32 bits. That waits
+                for the GPU; without it they are always widened
 
     Nothing is checked here: `conv_if` and `linear_if` have. A plan may run in several threads at once.
     """
@@ -88,7 +89,7 @@ class TritonPlan:
         return choices(self.problem(batch, T), _triton.processors(self._device)) if self.products else ()
 
     def remember(self, tile: Tile | None, batch: int, T: int) -> None:
-        """Takes the tile for this shape and batch from now on, in this process and in later ones; None is the usual one."""
+        """Takes the tile for this shape and batch from now on, in later processes too; None is the usual one."""
         if self.products:
             problem = self.problem(batch, T)
             _tile_cache.store(
@@ -140,14 +141,10 @@ class TritonPlan:
             "OUT": self.out,
             "OUTPUTS": self.shape[-1],
             "T": T,
-            "NUMBER": self.number,
             "WIDE": self.wide,
             "THRESHOLD": self._threshold[1],
             "START": per_start,
-            "BIAS": per_bias,
-            "BIAS_STEPS": steps,
-            "HARD": self.hard,
-            "STRICT": self.strict,
+            "RULES": (self.number, per_bias, steps, prod(self.out), self.shape[-1], self.hard, self.strict),
             "enable_fp_fusion": False,
         }
         ends = (out, pitch_of(out), out if after is None else after, positions)
@@ -169,7 +166,7 @@ class TritonPlan:
                 if parts == 1:
                     return out, after
             N = min(power(self.shape[-1]), 128)
-            P = max(min(power(positions), NEURONS // N), 1)
+            P = NEURONS // 2 // N if len(self.looks) > 1 else NEURONS // N
             grid = (-(-positions // P) * -(-self.shape[-1] // N),)
             _taps_kernel.neurons[grid](
                 sums, *looks, *neurons, *ends, **rules, KEEP=keep, PARTS=parts, P=P, N=N, num_warps=4
@@ -213,8 +210,15 @@ class TritonPlan:
             STAGES=tile.stages,
             PLAIN=_env.INTERPRET,
             num_warps=tile.warps,
-            maxnreg=None if self.pooled or _triton.older(self._device) else tile.registers,
+            maxnreg=tile.registers if self._capped() else None,
         )
+
+    def _capped(self) -> bool:
+        """Whether registers are kept so few that two blocks fit a multiprocessor: where that makes none spill."""
+        if self.pooled or _env.INTERPRET:
+            return False
+        # asked of Triton, which may compile for another GPU than there is
+        return triton.runtime.driver.active.get_current_target().arch >= 90
 
     def _table(self, steps: int, words: torch.dtype, device: torch.device) -> Tensor:
         key = (steps, words)
@@ -223,7 +227,7 @@ class TritonPlan:
         return self._tables[key]
 
     def _spread(self, values: Tensor) -> tuple[Tensor, str]:
-        """Values over the neurons as numbers for each channel, each neuron of an image, or each neuron of all images."""
+        """Values over the neurons as numbers for each channel, each neuron of an image, or of all images."""
         while values.ndim and values.shape[0] == 1:
             values = values[0]
         if values.ndim <= 1:
@@ -254,7 +258,7 @@ def pitch_of(words: Tensor) -> int:
 
 def _fits(weights: Sequence[Tensor], bias: Tensor | None, bias_varies: bool) -> bool:
     """Whether no current can leave 32 bits."""
-    reach = float(sum(w.double().abs().flatten(1).sum(1) for w in weights).max())
+    reach = float(torch.stack([w.double().abs().flatten(1).sum(1) for w in weights]).sum(0).max())
     if bias_varies:
         reach += 2.0**30
     elif bias is not None and bias.numel():

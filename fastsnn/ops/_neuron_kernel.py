@@ -1,8 +1,10 @@
 """The neuron's step in Triton, shared by every kernel that fires: the same numbers as `_step.integrate`.
 
-NUMBER is what values are: "f32" and "f64" as they are, "i32" saturating at +-2^30, "i16" (held in 32 bits) wrapping at 16
-bits and saturating at +-2^14. Launch with enable_fp_fusion=False: a fused multiply-add would round differently.
+NUMBER is what values are: "f32" and "f64" as they are, "i32" saturating at +-2^30, "i16" (held in 32 bits) wrapping at
+16 bits and saturating at +-2^14. Launch with enable_fp_fusion=False: a fused multiply-add would round differently.
 """
+
+# what a kernel works on has no types of Python's
 
 import torch
 import triton

@@ -1,7 +1,6 @@
 """Neurons without weights in Triton: one pass over the currents, potentials and words in registers for all steps."""
 
 # what a kernel works on has no types of Python's
-# mypy: disable-error-code="no-untyped-def"
 
 from math import gcd, lcm
 
@@ -153,7 +152,8 @@ def run(
     if not count:
         return out, after
     block = THREADS * BYTES // current.element_size()
-    start, v_period, v_form = _spread(v, shape, block)
+    # as many as there are neurons, and be it a batch of one, potentials are taken for those of each neuron
+    start, v_period, v_form = (v.contiguous(), 1, "each") if v.shape == shape else _spread(v, shape, block)
     theta, threshold_period, threshold_form = _spread(threshold, shape, block)
     add, bias_period, bias_form = bias, 1, "none"
     bias_steps = bias is not None and bias.ndim > len(shape) and bias.shape[0] > 1
@@ -220,11 +220,9 @@ def _spread(values: Tensor, shape: torch.Size, block: int, steps: tuple[int, ...
 def _form(size: torch.Size, shape: torch.Size, block: int) -> tuple[torch.Size, str]:
     """The last dimensions of the neurons that values of this size are needed for, and what the kernel makes of them."""
     # by dimensions, not by how many there are: a batch of one is to find the kernel compiled for a batch of more
-    if size == shape:
-        return shape, "each"
     while size and size[0] == 1:
         size = size[1:]
     if not size:
         return size, "one"
     tail = shape[len(shape) - len(size) :]
-    return (shape, "each") if tail == shape or lcm(tail.numel(), block) >= LONG_LAP else (tail, "repeat")
+    return (shape, "each") if len(tail) == len(shape) or lcm(tail.numel(), block) >= LONG_LAP else (tail, "repeat")

@@ -1,4 +1,4 @@
-"""What drives a neuron in a layer beside its sums, in Triton: words looked at one by one, biases, and the spread of values.
+"""What drives the neurons of a layer beside its sums, in Triton: words that are looked at, biases, values that spread.
 
 A tile is [P, N]: P output positions (of all images, one after the other) and N output channels.
 """
@@ -34,12 +34,12 @@ def place(position, out_d: tl.constexpr, out_h: tl.constexpr, out_w: tl.constexp
 
 
 @triton.jit
-def look(words, pitch, image, depth, row, column, channel, valid, TAPS: tl.constexpr, I: tl.constexpr):
+def look(words, pitch, image, depth, row, column, channel, valid, TAPS: tl.constexpr, INDEX: tl.constexpr):
     """The words [P, N] that one tap of a depthwise kernel reads, widened to int32; 0 outside.
 
-    TAPS[I]  input number, its size (3), stride (3), offset of the tap (3), outputs a channel
+    TAPS[INDEX]  input number, its size (3), stride (3), offset of the tap (3), outputs a channel
     """
-    TAP: tl.constexpr = TAPS[I]
+    TAP: tl.constexpr = TAPS[INDEX]
     d = depth * TAP[4] + TAP[7]
     h = row * TAP[5] + TAP[8]
     w = column * TAP[6] + TAP[9]
@@ -60,30 +60,32 @@ def step(
     position,
     channel,
     looked,
-    weights,
+    by,
     t: tl.constexpr,
-    NUMBER: tl.constexpr,
-    BIAS: tl.constexpr,
-    BIAS_STEPS: tl.constexpr,
-    IMAGE: tl.constexpr,
-    OUTPUTS: tl.constexpr,
-    HARD: tl.constexpr,
-    STRICT: tl.constexpr,
+    RULES: tl.constexpr,
 ):
     """Step t of a tile: (v, word).
 
-    current          the sum over the inputs that are matrix products
-    looked, weights  words [P, N] and weights [1, N] of the taps that are looked at
-    bias             where biases are; `bias_step` numbers further are those of the next step, if BIAS_STEPS
+    current     the sum over the inputs that are matrix products
+    looked, by  words [P, N] and weights [1, N] of the taps that are looked at
+    bias        where biases are; `bias_step` numbers further are those of the next step
+    RULES       NUMBER; over what biases spread, or "none"; whether each step has its own; positions of an image;
+                channels; hard reset; comparator ">"
     """
+    NUMBER: tl.constexpr = RULES[0]
+    PER: tl.constexpr = RULES[1]
+    IMAGE: tl.constexpr = RULES[3]
+    OUTPUTS: tl.constexpr = RULES[4]
+    HARD: tl.constexpr = RULES[5]
+    STRICT: tl.constexpr = RULES[6]
     for i in tl.static_range(len(looked)):
         spikes = (looked[i] >> t) & 1
         if NUMBER == "f32":
-            current += spikes.to(tl.float32) * weights[i]
+            current += spikes.to(tl.float32) * by[i]
         else:
-            current += spikes.to(current.dtype) * weights[i].to(current.dtype)
-    if BIAS != "none":
-        if BIAS_STEPS:
+            current += spikes.to(current.dtype) * by[i].to(current.dtype)
+    if PER != "none":
+        if RULES[2]:
             bias += t * bias_step
-        current += spread(bias, position, channel, BIAS, IMAGE, OUTPUTS).to(current.dtype)
+        current += spread(bias, position, channel, PER, IMAGE, OUTPUTS).to(current.dtype)
     return fire(v, saturated(current, NUMBER), threshold, word, t, NUMBER, HARD, STRICT)

@@ -1,4 +1,4 @@
-"""Neurons whose currents need no matrix product, in Triton: depthwise convolutions, and sums that were taken in parts."""
+"""Neurons whose currents need no matrix product, in Triton: depthwise convolutions, and sums taken in parts."""
 
 import triton
 import triton.language as tl
@@ -25,20 +25,16 @@ def neurons(
     OUT: tl.constexpr,
     OUTPUTS: tl.constexpr,
     T: tl.constexpr,
-    NUMBER: tl.constexpr,
     WIDE: tl.constexpr,
     THRESHOLD: tl.constexpr,
     START: tl.constexpr,
-    BIAS: tl.constexpr,
-    BIAS_STEPS: tl.constexpr,
-    HARD: tl.constexpr,
-    STRICT: tl.constexpr,
+    RULES: tl.constexpr,
     KEEP: tl.constexpr,
     PARTS: tl.constexpr,
     P: tl.constexpr,
     N: tl.constexpr,
 ):
-    """T steps of a layer with TAPS that are looked at, and sums [PARTS, T, positions, OUTPUTS]; the rest as in `layer`."""
+    """T steps of a layer with TAPS to look at and sums [PARTS, T, positions, OUTPUTS]; the rest as in `layer`."""
     IMAGE: tl.constexpr = OUT[0] * OUT[1] * OUT[2]
     TILES_N: tl.constexpr = (OUTPUTS + N - 1) // N
     within = (tl.program_id(0) % TILES_N) * N + tl.arange(0, N)
@@ -48,36 +44,27 @@ def neurons(
     real = tl.minimum(position, positions - 1)
     image, depth, row, column = place(position, OUT[0], OUT[1], OUT[2])
     looked = ()
-    weights = ()
+    by = ()
     for i in tl.static_range(len(taps)):
         looked = looked + (look(taps[i], tap_pitches[i], image, depth, row, column, channel, valid, TAPS, i),)
-        weights = weights + (tl.load(tap_weights[i] + channel)[None, :],)
+        by = by + (tl.load(tap_weights[i] + channel)[None, :],)
     theta = spread(threshold, real, channel, THRESHOLD, IMAGE, OUTPUTS)
     v = spread(start, real, channel, START, IMAGE, OUTPUTS)
-    if NUMBER == "f32":
-        current_type: tl.constexpr = tl.float32
-    else:
+    NUMBER: tl.constexpr = RULES[0]
+    KIND: tl.constexpr = tl.float32 if NUMBER == "f32" else (tl.int64 if WIDE else tl.int32)
+    if NUMBER != "f32":
         theta = theta.to(tl.int32)
         v = v.to(tl.int32)
-        current_type: tl.constexpr = tl.int64 if WIDE else tl.int32
     v = bounded(v + tl.zeros([P, N], v.dtype), NUMBER)
     word = tl.zeros([P, N], tl.int32)
     for t in tl.static_range(T):
-        current = tl.zeros([P, N], current_type)
+        current = tl.zeros([P, N], KIND)
         for part in tl.static_range(PARTS):
             line = tl.cast(part * T + t, tl.int64) * positions + real
             current += tl.load(sums + line[:, None] * OUTPUTS + channel[None, :])
-        v, word = step(
-            v, current, word, theta, bias, bias_step, real, channel, looked, weights,
-            t, NUMBER, BIAS, BIAS_STEPS, IMAGE, OUTPUTS, HARD, STRICT,
-        )  # fmt: skip
+        v, word = step(v, current, word, theta, bias, bias_step, real, channel, looked, by, t, RULES)
     stored = valid[:, None] & (within < OUTPUTS)[None, :]
-    tl.store(
-        out + position.to(tl.int64)[:, None] * out_pitch + channel[None, :], word.to(out.dtype.element_ty), mask=stored
-    )
+    far = position.to(tl.int64)[:, None]
+    tl.store(out + far * out_pitch + channel[None, :], word.to(out.dtype.element_ty), mask=stored)
     if KEEP:
-        tl.store(
-            after + position.to(tl.int64)[:, None] * OUTPUTS + channel[None, :],
-            v.to(after.dtype.element_ty),
-            mask=stored,
-        )
+        tl.store(after + far * OUTPUTS + channel[None, :], v.to(after.dtype.element_ty), mask=stored)

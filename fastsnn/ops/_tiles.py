@@ -1,11 +1,11 @@
-"""How large the tiles of a layer on a GPU are: what there is to choose from, and what is taken unless measured otherwise."""
+"""How large the tiles of a layer on a GPU are: what there is to choose from, and what is usual."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Tile:
-    """rows (positions times steps), N (output channels) and K (summed numbers) of a tile; warps; stages; parts of the sum."""
+    """rows (positions x steps), N (output channels), K (summed numbers) of a tile; warps; stages; parts of a sum."""
 
     rows: int
     N: int

@@ -1,8 +1,8 @@
 """The cases of every family, from a seed: what tests compare on and benchmarks time.
 
 Every value is a whole multiple of a unit (1/8; in fixed point an eighth of the default threshold: 2^21, in 16 bits
-2^9, with weights of 8 bits 2^3). Sums are then exact in each dtype and in any order (in 16 bits: modulo 2^16, and some do wrap), and potentials
-meet thresholds exactly often enough to tell >= from >.
+2^9, with weights of 8 bits 2^3). Sums are then exact in each dtype and in any order (in 16 bits: modulo 2^16, and some
+do wrap), and potentials meet thresholds exactly often enough to tell >= from >.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ SIZES = (1, 63, 257, 1000)
 STEPS = (1, 7, 8, 9, 16, 31, 32)
 DTYPES = (torch.float32, torch.float64, torch.int32, torch.int16)
 WEIGHTS = (*DTYPES, torch.int8, torch.float16, torch.bfloat16)
-UNIT = {torch.int32: 2**21, torch.int16: 2**9, torch.int8: 2**3}
+UNIT: dict[torch.dtype, float] = {torch.int32: 2**21, torch.int16: 2**9, torch.int8: 2**3}
 UNIT |= dict.fromkeys((torch.float32, torch.float64, torch.float16, torch.bfloat16), 1 / 8)
 
 

@@ -20,7 +20,7 @@ def convolve(
     dilation: Sequence[int],
     groups: int,
 ) -> Tensor:
-    """torch's convolution [N, *S, C] -> [N, *S', O] in the full precision of its dtype: on a GPU float32 is not TF32."""
+    """torch's convolution [N, *S, C] -> [N, *S', O] in the full precision of its dtype: on a GPU not in TF32."""
     run = CONVOLUTIONS[weight.ndim - 2]
     cudnn = torch.backends.cudnn
     full = cudnn.flags(cudnn.enabled, cudnn.benchmark, cudnn.deterministic, False) if x.is_cuda else nullcontext()

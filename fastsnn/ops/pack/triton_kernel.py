@@ -1,7 +1,6 @@
 """The pack family in Triton: each neuron's spikes or word read once, its word or spikes written once."""
 
 # what a kernel works on has no types of Python's
-# mypy: disable-error-code="no-untyped-def"
 
 from math import gcd
 

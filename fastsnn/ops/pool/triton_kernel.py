@@ -1,7 +1,6 @@
 """Pooling over packed spikes in Triton: a tile of outputs and channels reads each word of its windows once."""
 
 # what a kernel works on has no types of Python's
-# mypy: disable-error-code="no-untyped-def, assignment"
 
 from collections.abc import Sequence
 from math import prod

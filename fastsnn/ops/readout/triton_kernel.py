@@ -1,7 +1,6 @@
 """readout in Triton: spikes counted on the way into a product whose rows are images, or steps of images."""
 
 # what a kernel works on has no types of Python's
-# mypy: disable-error-code="no-untyped-def"
 
 import torch
 import triton
