@@ -11,3 +11,7 @@ class BackendUnavailable(FastSNNError, RuntimeError):
 
 class ConversionError(FastSNNError, ValueError):
     """A network cannot be converted; the message lists every node at fault, with its module path and the reason."""
+
+
+class OutOfMemory(FastSNNError, RuntimeError):
+    """A run does not fit the memory of its device; the message says how many images would."""

@@ -1,6 +1,5 @@
 """The converted network that users hold: logits, accuracy over time, spikes, thresholds and the report."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from operator import index
@@ -11,13 +10,18 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from fastsnn import _env
+from fastsnn import _env, whole
 from fastsnn.drive import Choice
 from fastsnn.engine import Simulation
+from fastsnn.graphs import Graphs
+from fastsnn.memory import explained
 from fastsnn.prepared import Prepared
 from fastsnn.program import Program
 from fastsnn.program.program import channels_last, logical
 from fastsnn.spikes import SpikeTrain, chunk_lengths, rejoin
+
+# what belongs to one object and one process
+UNCOPIED = ("_ready", "_graphs", "_lock", "_number")
 
 
 class SpikingNetwork(nn.Module):
@@ -29,6 +33,8 @@ class SpikingNetwork(nn.Module):
     timesteps    T of a call that names none
     precision    "int32" (exact fixed point: spikes do not depend on batch, threads or device), "int16" (the same, with
                  weights of about 12 bits), "float32" or "float64"
+    graphs       on a GPU runs are recorded as CUDA graphs and replayed, which is what makes small batches fast; set
+                 it to False to launch kernel by kernel
     report       what became of each layer; print it. After `tune`, also how each layer runs
     """
 
@@ -45,11 +51,13 @@ class SpikingNetwork(nn.Module):
         self.program = program
         self.rebuild = rebuild
         self.timesteps, self.precision, self.method = timesteps, precision, method
-        self._report = report
+        self._report, self.graphs = report, True
         self._measured: dict[str, str] = {}
         self._choices: dict[str, Choice] = {}
         self._ready: tuple[Any, Prepared] | None = None
+        self._graphs: tuple[Prepared, Graphs] | None = None
         self._lock = Lock()
+        self._number = whole.number_of(self)
         super().train(False)
 
     def train(self, mode: bool = True) -> "SpikingNetwork":
@@ -57,18 +65,14 @@ class SpikingNetwork(nn.Module):
             raise RuntimeError("a converted network is for inference only; train the network before converting it")
         return super().train(False)
 
-    @torch.inference_mode()
     def forward(self, x: Tensor, timesteps: int | None = None) -> Any:
         """Mean logits after `timesteps` steps, in the structure that the converted module returns."""
-        *_, outputs = deque(self._run(x, timesteps), maxlen=1).pop()
-        return self.rebuild([logical(out) for out in outputs])
+        return self.rebuild([logical(out) for out in self._outputs(x, timesteps, False)])
 
-    @torch.inference_mode()
     def logits_over_time(self, x: Tensor, timesteps: int | None = None) -> Any:
         """Mean logits after every step: [T, B, classes], entry t - 1 being the mean over the first t steps."""
-        parts = [outputs for *_, outputs in self._run(x, timesteps, over_time=True)]
-        joined = [torch.cat(chunks) for chunks in zip(*parts, strict=True)]
-        return self.rebuild([out.movedim(-1, 2) if out.ndim > 3 else out for out in joined])
+        outputs = self._outputs(x, timesteps, True)
+        return self.rebuild([out.movedim(-1, 2) if out.ndim > 3 else out for out in outputs])
 
     @torch.inference_mode()
     def spikes(self, x: Tensor, timesteps: int | None = None) -> dict[str, SpikeTrain]:
@@ -120,7 +124,7 @@ class SpikingNetwork(nn.Module):
         if self.program.exponent is not None:
             raise ValueError(f'analog needs precision "float32" or "float64", this network has "{self.precision}"')
         self._check(x)
-        outputs = self.program.dense(channels_last(x.to(self._real())), clip)
+        outputs = self.program.dense(channels_last(x.to(self.real())), clip)
         return self.rebuild([logical(out) for out in outputs])
 
     @property
@@ -185,6 +189,40 @@ class SpikingNetwork(nn.Module):
     def extra_repr(self) -> str:
         return f"timesteps={self.timesteps}, precision={self.precision}, method={self.method}"
 
+    def _outputs(self, x: Tensor, timesteps: int | None, over_time: bool) -> list[Tensor]:
+        """The outputs, channels last: [B, ...], or [T, B, ...] over time."""
+        T = self._steps(timesteps)
+        self._check(x)
+        if torch.compiler.is_compiling():
+            return whole.network(x, self._number, T, over_time)
+        with torch.inference_mode():
+            return self.run(x, T, over_time)
+
+    def run(self, x: Tensor, T: int, over_time: bool) -> list[Tensor]:
+        """The outputs of checked images, as `_outputs` gives them: on a GPU by replaying a CUDA graph."""
+        recording = x.is_cuda and torch.cuda.is_current_stream_capturing()
+        if not self.graphs or not x.is_cuda or recording or len(x) == 0:
+            return self._step_by_step(x, T, over_time)
+        with torch.cuda.device(x.device):
+            return self._recorded()(x, T, over_time)
+
+    def _step_by_step(self, x: Tensor, T: int, over_time: bool) -> list[Tensor]:
+        parts = [outputs for *_, outputs in self._run(x, T, over_time=over_time)]
+        return [torch.cat(chunks) for chunks in zip(*parts, strict=True)] if over_time else parts[-1]
+
+    def shapes(self, batch: int, T: int, over_time: bool) -> list[tuple[int, ...]]:
+        """Shapes of what `run` gives."""
+        steps = (T,) if over_time else ()
+        return [(*steps, batch, *self.program.layers[name].shape) for name in self.program.outputs]
+
+    def _recorded(self) -> Graphs:
+        """The CUDA graphs of what `_prepare` made: they hold its addresses, and go with it."""
+        prepared = self._prepare()
+        with self._lock:
+            if self._graphs is None or self._graphs[0] is not prepared:
+                self._graphs = (prepared, Graphs(self._step_by_step))
+            return self._graphs[1]
+
     def _run(
         self,
         x: Tensor,
@@ -193,10 +231,12 @@ class SpikingNetwork(nn.Module):
         over_time: bool = False,
     ) -> Iterator[tuple[int, dict[str, Tensor], list[Tensor]]]:
         self._check(x)
-        simulation = Simulation(self.program, x, self._prepare())
-        lengths = chunk_lengths(self._steps(timesteps), simulation.longest_chunk())
-        for i, T in enumerate(lengths):
-            yield T, *simulation.advance(T, record, over_time, last=i == len(lengths) - 1)
+        steps, prepared = self._steps(timesteps), self._prepare()
+        with explained(prepared, x, steps):
+            simulation = Simulation(self.program, x, prepared)
+            lengths = chunk_lengths(steps, simulation.longest_chunk())
+            for i, T in enumerate(lengths):
+                yield T, *simulation.advance(T, record, over_time, last=i == len(lengths) - 1)
 
     def _prepare(self) -> Prepared:
         """What runs share, made at the first run and again when the network has moved or another backend is forced."""
@@ -215,16 +255,18 @@ class SpikingNetwork(nn.Module):
         return super().load_state_dict(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("_ready", "_lock")}
+        return {k: v for k, v in self.__dict__.items() if k not in UNCOPIED}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._ready, self._lock = None, Lock()
+        self._ready, self._graphs, self._lock = None, None, Lock()
+        self._number = whole.number_of(self)
 
     def _steps(self, timesteps: int | None) -> int:
         return self.timesteps if timesteps is None else steps(timesteps)
 
-    def _real(self) -> torch.dtype:
+    def real(self) -> torch.dtype:
+        """dtype of the outputs."""
         return torch.float64 if self.precision == "float64" else torch.float32
 
     def _check(self, x: Tensor) -> None:

@@ -18,7 +18,7 @@ LEVELS = {
     1: ("_native", "_triton", "_registry", "spikes", "neurons", "windows"),
     2: ("ops",),
     3: ("nn", "testing"),
-    4: ("program", "convert", "methods", "drive", "head", "prepared", "engine", "network", "train"),
+    4: ("program", "convert", "methods", "drive", "head", "prepared", "engine", "graphs", "memory", "network", "whole", "train"),
     5: ("data", "weights", "profile", "interop"),
     6: ("commands", "cli", "__main__", "__init__"),
 }

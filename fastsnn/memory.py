@@ -1,0 +1,60 @@
+"""How much memory a run takes on its device, and what is said where that is not there."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from fastsnn.errors import OutOfMemory
+from fastsnn.prepared import Prepared
+from fastsnn.program import NeuronLayer
+from fastsnn.spikes import MAX_STEPS, word_dtype
+
+MIB = 2**20
+
+
+def bytes_an_image(prepared: Prepared, steps: int) -> int:
+    """The most that the results of a run hold at once, for each image; without weights and workspace of libraries."""
+    # potentials are kept from chunk to chunk
+    T = min(steps, MAX_STEPS)
+    word = word_dtype(T).itemsize
+    layers = prepared.layers
+
+    def size(name: str) -> int:
+        neurons = torch.Size(layers[name].shape).numel()
+        return neurons * (word if layers[name].spiking else 8 * T)
+
+    fixed = sum(4 * torch.Size(prepared.layers[name].shape).numel() for name in _static(prepared))
+    readers, live, most, kept = dict(prepared.readers), 0, 0, 0
+    for name, layer in prepared.running:
+        live += size(name)
+        if isinstance(layer, NeuronLayer) and steps > T:
+            kept += 4 * torch.Size(layer.shape).numel()
+        most = max(most, live)
+        for source in set(prepared.sources[name]):
+            readers[source] -= 1
+            if readers[source] == 0 and source in prepared.timed and source not in prepared.boundary:
+                live -= size(source)
+    return fixed + most + kept
+
+
+def _static(prepared: Prepared) -> list[str]:
+    """Layers whose constant result, or constant current, is there during the whole run."""
+    constant = [name for name in prepared.inner if name not in prepared.timed]
+    driven = [n for n, la in prepared.running if any(s not in prepared.timed for s in la.sources)]
+    return constant + driven
+
+
+@contextmanager
+def explained(prepared: Prepared, x: Tensor, steps: int) -> Iterator[None]:
+    """Raises OutOfMemory, which says what would fit, in place of torch's error."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        each = bytes_an_image(prepared, steps)
+        free = torch.cuda.mem_get_info(x.device)[0] if x.is_cuda else 0
+        raise OutOfMemory(
+            f"{len(x)} images over {steps} time-steps need about {len(x) * each // MIB} MiB on {x.device}, where "
+            f"{free // MIB} MiB are free: run at most {max(free // max(each, 1), 1)} at a time ({error})"
+        ) from error
