@@ -20,7 +20,7 @@ CREATED := $(VENV)/.created
 BUILT := $(VENV)/.built-$(FASTSNN_NATIVE_MODULE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench sanitize lint clean
+.PHONY: help demo test bench gpu sanitize lint clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -36,14 +36,28 @@ bench: $(VENV)/.extra-test $(VENV)/.extra-peers  ## times, appended to benchmark
 	@$(BIN)/python -m pytest benchmarks --benchmark-only $(ARGS)
 	@$(BIN)/python benchmarks/table.py
 
-# A second copy of the package, whose C++ watches its memory; Python itself is not built so, hence the preloading.
+# A GPU that is lent for minutes comes with PyTorch and without a network: an interpreter that has all is used as it is.
+gpu:  ## GPU tests and benchmarks, under ten minutes; PYTHON=python3 as it is if it has PyTorch, OUT=folder for copies
+	@if $(PYTHON) -c 'import hypothesis, numpy, pytest, rich, safetensors, torch, tqdm, triton' 2>/dev/null; then \
+	    python=$(PYTHON); build=; \
+	    if [ "$(FASTSNN_NATIVE_MODULE)" != 0 ] && $(PYTHON) -c 'import pybind11, setuptools' 2>/dev/null; then \
+	        for c in $$CXX g++ c++ clang++; do command -v "$$c" >/dev/null && build=--build; done; \
+	    fi; \
+	else \
+	    $(MAKE) --no-print-directory $(VENV)/.extra-test || exit; \
+	    python=$(BIN)/python; build=; \
+	fi; \
+	$$python benchmarks/gpu/run.py $$build --out "$$OUT" $(ARGS)
+
+# A second copy of the package, whose C++ watches its memory; Python itself is not built so, hence the preloading. GPU
+# kernels are not C++: they are left out.
 SANITIZED := build/sanitized
 SANITIZERS = $(foreach lib,libasan.so libubsan.so,$(shell $${CXX:-g++} -print-file-name=$(lib)))
 
 sanitize: $(VENV)/.extra-test  ## the C++ under AddressSanitizer and UndefinedBehaviorSanitizer
 	@rm -rf $(SANITIZED)
 	@FASTSNN_SANITIZE=1 $(PIP) --no-deps --target $(SANITIZED) .
-	@PYTHONPATH=$(SANITIZED) LD_PRELOAD="$(SANITIZERS)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	@TRITON_INTERPRET=0 PYTHONPATH=$(SANITIZED) LD_PRELOAD="$(SANITIZERS)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	    $(BIN)/pytest tests/ops tests/test_native.py $(ARGS)
 
 lint: $(VENV)/.extra-dev  ## ruff, mypy, clang-format; changes nothing

@@ -15,4 +15,4 @@ CPU_ISA: str | None = os.environ.get("FASTSNN_CPU_ISA") or None
 CACHE: str = os.environ.get("FASTSNN_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "fastsnn")
 
 # TRITON_INTERPRET=1: Triton's own switch; its kernels then run on the CPU, for tests.
-INTERPRET: bool = os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
+TRITON_INTERPRET: bool = os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")

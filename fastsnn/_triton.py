@@ -31,14 +31,14 @@ def reason() -> str | None:
         return 'triton is not installed: pip install "fastsnn[triton]" (Linux), or choose another backend'
     if have < LEAST_VERSION:
         return f"triton {wanted} or newer is needed, {version('triton')} is installed: pip install -U triton"
-    if not _env.INTERPRET and not torch.cuda.is_available():
+    if not _env.TRITON_INTERPRET and not torch.cuda.is_available():
         return "torch sees no NVIDIA GPU here (TRITON_INTERPRET=1 runs the kernels on the CPU, slowly, for tests)"
     return None
 
 
 def refuse(x: Tensor, *_: Tensor) -> str | None:
     """Why the kernels do not take a call on this tensor, or None."""
-    if x.device.type == "cpu" and _env.INTERPRET:
+    if x.device.type == "cpu" and _env.TRITON_INTERPRET:
         # an interpreted kernel is thousands of times slower than the other backends: only who asks for it gets it
         return (
             None if _env.BACKEND == "triton" else "interpreted kernels run where FASTSNN_BACKEND=triton asks for them"

@@ -317,5 +317,7 @@ def test_the_table_goes_between_its_markers(bench, tmp_path, monkeypatch, capsys
 def test_the_readme_has_the_table_of_a_device(bench):
     text = (ROOT / "README.md").read_text()
     assert bench.table.BEGIN in text, "the README has no place for the table of benchmarks"
-    paths = list(bench.rows.RESULTS.glob("*.jsonl"))
-    assert any(bench.table.rewritten(text, bench.table.render(bench.rows.latest(path))) == text for path in paths)
+    files = [bench.rows.latest(path) for path in bench.rows.RESULTS.glob("*.jsonl")]
+    # a GPU's file may have layers only, and its networks are in a table of its own
+    networks = [rows for rows in files if any(row["case"] == "network" and "ann_ms" in row for row in rows)]
+    assert any(bench.table.rewritten(text, bench.table.render(rows)) == text for rows in networks)

@@ -18,7 +18,10 @@ LEVELS = {
     1: ("_native", "_triton", "_registry", "spikes", "neurons", "windows"),
     2: ("ops",),
     3: ("nn", "testing"),
-    4: ("program", "convert", "methods", "drive", "head", "prepared", "engine", "graphs", "memory", "network", "whole", "train"),
+    4: (
+        *("program", "convert", "methods", "train"),
+        *("drive", "head", "prepared", "engine", "graphs", "memory", "network", "whole"),
+    ),
     5: ("data", "weights", "profile", "interop"),
     6: ("commands", "cli", "__main__", "__init__"),
 }

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import fastsnn
 
-PRECISIONS = ["int32", "int16", "float32", "float64"]
+PRECISIONS = ["int32", "int16", "int8", "float32", "float16", "bfloat16", "float64"]
 
 
 def build():

@@ -47,7 +47,11 @@ def _torch_build() -> str:
 
 
 def _more() -> dict[str, str]:
-    settings = {f"FASTSNN_{name}": getattr(_env, name) for name in dir(_env) if name.isupper()}
+    settings = {
+        name if name.startswith("TRITON") else f"FASTSNN_{name}": getattr(_env, name)
+        for name in dir(_env)
+        if name.isupper()
+    }
     return {
         "fastsnn is at": str(fastsnn.__path__[0]),
         "torch is at": str(torch.__path__[0]),

@@ -208,14 +208,14 @@ class TritonPlan:
             N=tile.N,
             K=tile.K,
             STAGES=tile.stages,
-            PLAIN=_env.INTERPRET,
+            PLAIN=_env.TRITON_INTERPRET,
             num_warps=tile.warps,
             maxnreg=tile.registers if self._capped() else None,
         )
 
     def _capped(self) -> bool:
         """Whether registers are kept so few that two blocks fit a multiprocessor: where that makes none spill."""
-        if self.pooled or _env.INTERPRET:
+        if self.pooled or _env.TRITON_INTERPRET:
             return False
         # asked of Triton, which may compile for another GPU than there is
         return triton.runtime.driver.active.get_current_target().arch >= 90
@@ -223,7 +223,7 @@ class TritonPlan:
     def _table(self, steps: int, words: torch.dtype, device: torch.device) -> Tensor:
         key = (steps, words)
         if key not in self._tables:
-            self._tables[key] = shift_table(steps, words, self.operand, _env.INTERPRET, device)
+            self._tables[key] = shift_table(steps, words, self.operand, _env.TRITON_INTERPRET, device)
         return self._tables[key]
 
     def _spread(self, values: Tensor) -> tuple[Tensor, str]:

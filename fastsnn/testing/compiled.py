@@ -207,7 +207,7 @@ def reason() -> str | None:
     from triton.runtime.jit import JITFunction, jit
 
     # Triton's switch may have been set after fastsnn read it
-    if _env.INTERPRET or not isinstance(jit(reason), JITFunction):
+    if _env.TRITON_INTERPRET or not isinstance(jit(reason), JITFunction):
         return "kernels are interpreted in this process: unset TRITON_INTERPRET"
     return None
 

@@ -1,0 +1,74 @@
+"""Every kernel once, on small odd shapes, against the reference: quick, and what compute-sanitizer watches.
+
+python benchmarks/gpu/run.py --only kernels
+"""
+
+from importlib import import_module
+
+import torch
+from torch import Tensor
+
+from fastsnn import _registry
+from fastsnn.testing.cases import CASES, Case
+
+# module and name of the backends of each op, where they are not the family's first
+BACKENDS = {
+    "unpack": ("pack", "UNPACK_BACKENDS"),
+    "counts": ("pack", "COUNTS_BACKENDS"),
+    "pool_or": ("pool", "BACKENDS"),
+    "pool_gate": ("pool", "GATE_BACKENDS"),
+    "pool_counts": ("pool", "COUNTS_BACKENDS"),
+}
+
+
+def few(op: str) -> list[Case]:
+    """Of the cases of an op, the first with each combination of dtypes; of a layer, with each type of weights."""
+    found: dict[tuple, Case] = {}
+    for case in CASES[op]:
+        arguments = case.arguments()
+        told = arguments[1] if isinstance(arguments[0], list) else arguments
+        found.setdefault(tuple(x.dtype for x in _tensors(list(told))[: 1 if told is not arguments else None]), case)
+    return list(found.values())
+
+
+def main(on: torch.device, backend: str = "triton", most: int | None = None) -> list[str]:
+    """What differs from the reference, or raises, in words: empty where all is well. `most` cases of an op at most."""
+    wrong = []
+    for op in CASES:
+        family, name = BACKENDS.get(op, (op, "BACKENDS"))
+        backends = {b.name: b for b in getattr(import_module(f"fastsnn.ops.{family}.op"), name)}
+        for case in few(op)[:most]:
+            here, there = case.arguments(on), case.arguments()
+            first = [a[0] if isinstance(a, list) else a for a in here[:2]]
+            if backends[backend].refuse(*[x for x in first if isinstance(x, Tensor)]) is not None:
+                continue
+            try:
+                got = _registry.load(backends[backend].target)(*here, *_shape(op, here))
+                want = _registry.load(backends["reference"].target)(*there, *_shape(op, there))
+                if on.type == "cuda":
+                    torch.cuda.synchronize(on)
+                pairs = zip(_tensors([got]), _tensors([want]), strict=True)
+                equal = all(torch.equal(a.cpu(), b) for a, b in pairs)
+            except Exception as error:
+                wrong.append(f"{op} {case.name}: {type(error).__name__}: {str(error)[:300]}")
+                continue
+            if not equal:
+                wrong.append(f"{op} {case.name}: not the reference's")
+        print(f"{op}: {len(few(op)[:most])} kinds of arguments", flush=True)
+    return wrong
+
+
+def _shape(op: str, arguments: tuple) -> tuple:
+    """What the dispatcher adds to the arguments of a layer: the shape of its output."""
+    if op == "conv_if":
+        op_module = import_module("fastsnn.ops.conv_if.op")
+        dims = arguments[0][0].ndim - 2
+        windows = [numbers[:dims] for numbers in arguments[6:9]]
+        return (op_module.output_shape(arguments[0][0], arguments[1][0], *windows),)
+    return ()
+
+
+def _tensors(arguments: object) -> list[Tensor]:
+    if isinstance(arguments, Tensor):
+        return [arguments]
+    return [x for part in arguments for x in _tensors(part)] if isinstance(arguments, list | tuple) else []

@@ -1,0 +1,57 @@
+"""How much a run is said to take, and what is said where that is not there."""
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import fastsnn
+from fastsnn.engine import Simulation
+from fastsnn.errors import OutOfMemory
+from fastsnn.memory import bytes_an_image
+
+
+@pytest.fixture(scope="module")
+def x():
+    return torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def snn(x):
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 6, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2)
+    model = nn.Sequential(*layers, nn.Conv2d(6, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4)).eval()
+    return fastsnn.convert(model, x)
+
+
+def test_what_is_live_at_once_is_counted(snn):
+    # the image of 192 numbers and the current of 256 neurons; words of 256 and 384, or of 384 and 128, neurons
+    constant = 4 * (192 + 256)
+    for T, word in ((8, 1), (16, 2), (32, 4)):
+        assert bytes_an_image(snn._prepare(), T) == constant + word * (256 + 384)
+    # beyond 32 steps the potentials of all 768 neurons wait for the next chunk
+    assert bytes_an_image(snn._prepare(), 40) == constant + 4 * (256 + 384) + 4 * 768
+
+
+def test_an_image_that_does_not_fit_says_what_would(snn, x, monkeypatch):
+    def fails(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(Simulation, "advance", fails)
+    for call in (snn, snn.logits_over_time, snn.spikes):
+        with pytest.raises(
+            OutOfMemory, match=r"8 images over 16 time-steps need about 0 MiB on cpu.*run at most .* at"
+        ):
+            call(x)
+
+
+@pytest.mark.slow
+def test_512_images_of_resnet18_over_32_steps_take_less_than_4_gib(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[1] / "benchmarks")
+    networks = import_module("networks")
+    net = networks.network("resnet18")
+    snn = fastsnn.convert(net.model, net.calibration, timesteps=32, precision="float32")
+    weights = sum(b.nbytes for b in snn.program.buffers())
+    assert 512 * bytes_an_image(snn._prepare(), 32) + 2 * weights < 4 * 2**30

@@ -1,0 +1,128 @@
+"""Whole networks on the Triton kernels: on a GPU where there is one, else interpreted."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import fastsnn
+from fastsnn import _env, _triton
+from fastsnn.ops import _tile_cache
+
+pytestmark = pytest.mark.skipif(_triton.reason() is not None, reason=str(_triton.reason()))
+
+PRECISIONS = ["int32", "int16", "int8", "float32", "float16", "bfloat16"]
+# where interpreted kernels run they are asked for
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class Odd(nn.Module):
+    """Odd channel counts, an identity, a projection, a depthwise kernel, a pool in front, a gated max pool, vectors."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.plain = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 9, 3, padding=1)
+        self.block, self.depthwise = nn.Conv2d(9, 9, 3, padding=1), nn.Conv2d(9, 9, 3, padding=1, groups=9)
+        self.down, self.shortcut = nn.Conv2d(9, 12, 3, stride=2, padding=1), nn.Conv2d(9, 12, 1, stride=2)
+        self.hidden, self.out = nn.Linear(12, 7), nn.Linear(7, 4)
+
+    def forward(self, x):
+        x = F.relu(self.plain(F.relu(self.first(x))))
+        x = F.avg_pool2d(F.relu(self.block(x) + x), 2)
+        y = F.max_pool2d(F.relu(self.depthwise(x)), 3, 1, 1)
+        y = F.relu(self.down(y) + self.shortcut(x))
+        return self.out(F.relu(self.hidden(F.avg_pool2d(y, 2).flatten(1))))
+
+
+@pytest.fixture(scope="module")
+def x():
+    return torch.randn(24, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture(scope="module")
+def networks(x):
+    torch.manual_seed(0)
+    model = Odd().eval()
+    return {p: fastsnn.convert(model, x, precision=p, timesteps=5) for p in PRECISIONS}
+
+
+@pytest.fixture
+def triton(monkeypatch):
+    """From here on the kernels run; before, the reference did."""
+    if DEVICE == "cpu":
+        monkeypatch.setattr(_env, "BACKEND", "triton")
+
+
+def reference(snn, x, T, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(_env, "BACKEND", "reference")
+        return snn.spikes(x, T), snn(x, T), snn.logits_over_time(x, T)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_spikes_and_logits_are_the_references(networks, x, precision, monkeypatch, triton):
+    snn = networks[precision]
+    want, logits, curve = reference(snn, x[:2], 5, monkeypatch)
+    snn = snn.to(DEVICE)
+    for name, train in snn.spikes(x[:2].to(DEVICE), 5).items():
+        differ = (train.unpack().cpu() != want[name].unpack()).double().mean()
+        # whole numbers are exact; the others are summed in another order, and a GPU may flip what lies on a threshold
+        assert differ == 0 if precision.startswith("int") else differ <= 1e-3
+        assert 0 < train.firing_rate() < 1
+    if precision.startswith("int"):
+        # the head is one float32 product of counts
+        torch.testing.assert_close(snn(x[:2].to(DEVICE), 5).cpu(), logits)
+        torch.testing.assert_close(snn.logits_over_time(x[:2].to(DEVICE), 5).cpu(), curve)
+    snn.to("cpu")
+
+
+def test_potentials_carry_over_chunks_and_batches_do_not_matter(networks, x, monkeypatch, triton):
+    snn = networks["int8"]
+    want, *_ = reference(snn, x[:2], 35, monkeypatch)
+    snn = snn.to(DEVICE)
+    for i in range(2):
+        for name, train in snn.spikes(x[i : i + 1].to(DEVICE), 35).items():
+            assert torch.equal(train.unpack()[:, :, 0].cpu(), want[name].unpack()[:, :, i])
+    snn.to("cpu")
+
+
+def test_words_of_odd_channels_are_padded_where_they_are_made(networks, x, triton):
+    snn = networks["int8"].to(DEVICE)
+    prepared = snn._prepare()
+    words = prepared.words((2, 8, 8, 9), torch.uint8)
+    assert words.shape == (2, 8, 8, 9) and words.stride() == (8 * 8 * 16, 8 * 16, 16, 1)
+    # what users see is packed
+    assert all(w.is_contiguous() for train in snn.spikes(x[:1].to(DEVICE)).values() for w in train.words)
+    snn.to("cpu")
+
+
+def test_the_layers_run_in_one_kernel_each(networks, triton):
+    snn = networks["int8"].to(DEVICE)
+    drivers = snn._prepare().drivers
+    assert [d.label for d in drivers.values()][0] == "constant"
+    kinds = {name: driver.plan for name, driver in drivers.items() if name != "relu"}
+    assert all(plan is not None for plan in kinds.values())
+    pooled = [name for name, plan in kinds.items() if plan.pooled]
+    assert pooled, "the average pools are read as windows of words, not as larger kernels"
+    assert any(not plan.products for plan in kinds.values()), "the depthwise layer needs no matrix product"
+    snn.to("cpu")
+
+
+def test_tuning_keeps_the_spikes_and_remembers_the_tiles(networks, x, triton, tmp_path, monkeypatch):
+    monkeypatch.setattr(_env, "CACHE", str(tmp_path))
+    _tile_cache._read.cache_clear()
+    snn = networks["int8"].to(DEVICE)
+    images = x[:1].to(DEVICE)
+    before = snn(images, 2)
+    for driver in snn._prepare().drivers.values():
+        if getattr(driver, "plan", None) is not None:
+            # two tiles are enough to choose from
+            few = driver.plan.tiles(1, 2)[:2]
+            monkeypatch.setattr(type(driver.plan), "tiles", lambda plan, batch, T, few=few: few)
+    snn.tune(images, 2, rounds=1)
+    assert torch.equal(snn(images, 2), before)
+    (written,) = tmp_path.iterdir()
+    assert "rows" not in written.name and written.suffix == ".json"
+    assert "int8 x 1, tiles" in str(snn.report)
+    snn.to("cpu")
+    _tile_cache._read.cache_clear()
