@@ -1,6 +1,7 @@
-"""When runs are recorded, replayed or padded; with a recorder that needs no GPU, and with CUDA graphs where there is one."""
+"""When runs are recorded, replayed or padded: with a recorder that needs no GPU, and with CUDA graphs on one."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"
 class Recorder:
     """Runs where a graph would be replayed, and keeps what was asked of it."""
 
-    made: list = []
+    made: ClassVar[list] = []
 
     def __init__(self, run, x, T, over_time, pool):
         self.run, self.x, self.T, self.over_time = run, x.clone(), T, over_time

@@ -1,4 +1,4 @@
-"""Weights of 8 bits, float16 and bfloat16: what is rounded, what stays wide and why, and how many spikes that changes."""
+"""Weights of 8 bits, float16 and bfloat16: what is rounded, what stays wide and why, how many spikes that changes."""
 
 import pytest
 import torch
@@ -58,7 +58,7 @@ def test_int8_layers_that_read_spikes(snns):
 
 @pytest.mark.parametrize("precision", HALVES)
 def test_half_layers_that_read_spikes(snns, precision):
-    first, second, third = snns[precision].program.neurons.values()
+    first, second, _ = snns[precision].program.neurons.values()
     exact = snns["float32"].program.neurons
     assert first.terms[0].weight.dtype == torch.float32
     for name, layer in snns[precision].program.neurons.items():

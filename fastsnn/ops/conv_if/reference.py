@@ -1,7 +1,7 @@
 """The definition of conv_if, in plain torch."""
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -10,6 +10,17 @@ from torch.nn.functional import conv1d, conv2d, conv3d
 from fastsnn.ops._step import integrate, spikes_at
 
 CONVOLUTIONS = {1: conv1d, 2: conv2d, 3: conv3d}
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """cuDNN without TF32, which is torch's default for float32 convolutions."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def convolve(
@@ -22,8 +33,7 @@ def convolve(
 ) -> Tensor:
     """torch's convolution [N, *S, C] -> [N, *S', O] in the full precision of its dtype: on a GPU not in TF32."""
     run = CONVOLUTIONS[weight.ndim - 2]
-    cudnn = torch.backends.cudnn
-    full = cudnn.flags(cudnn.enabled, cudnn.benchmark, cudnn.deterministic, False) if x.is_cuda else nullcontext()
+    full = full_precision() if x.is_cuda else nullcontext()
     with full:
         out = run(x.movedim(-1, 1), weight, None, stride, padding, dilation, groups)
     return out.movedim(1, -1)
