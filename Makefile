@@ -36,6 +36,9 @@ bench: $(VENV)/.extra-test $(VENV)/.extra-peers  ## times, appended to benchmark
 	@$(BIN)/python -m pytest benchmarks --benchmark-only $(ARGS)
 	@$(BIN)/python benchmarks/table.py
 
+# make, by a name with which --dry-run does not run the line that it is in.
+AGAIN := $(MAKE)
+
 # A GPU that is lent for minutes comes with PyTorch and without a network: an interpreter that has all is used as it is.
 gpu:  ## GPU tests and benchmarks, under ten minutes; PYTHON=python3 as it is if it has PyTorch, OUT=folder for copies
 	@if $(PYTHON) -c 'import hypothesis, numpy, pytest, rich, safetensors, torch, tqdm, triton' 2>/dev/null; then \
@@ -44,7 +47,7 @@ gpu:  ## GPU tests and benchmarks, under ten minutes; PYTHON=python3 as it is if
 	        for c in $$CXX g++ c++ clang++; do command -v "$$c" >/dev/null && build=--build; done; \
 	    fi; \
 	else \
-	    $(MAKE) --no-print-directory $(VENV)/.extra-test || exit; \
+	    $(AGAIN) --no-print-directory $(VENV)/.extra-test || exit; \
 	    python=$(BIN)/python; build=; \
 	fi; \
 	$$python benchmarks/gpu/run.py $$build --out "$$OUT" $(ARGS)

@@ -49,8 +49,7 @@ def pick(op: str, backends: tuple[Backend, ...], *tensors: Tensor) -> Backend:
     reasons = []
     for backend in backends:
         why = f"FASTSNN_BACKEND={forced}" if forced not in (None, backend.name) else None
-        # whether it takes these tensors is quicker to say than whether it is there at all
-        why = why or backend.refuse(*tensors) or backend.absent()
+        why = why or backend.absent() or backend.refuse(*tensors)
         if why is None:
             return backend
         reasons.append(f"{backend.name}: {why}")

@@ -16,21 +16,15 @@ LEAST_CAPABILITY = (8, 0)
 
 
 @cache
-def _version() -> tuple[int, ...] | None:
-    try:
-        return tuple(int(part) for part in version("triton").split(".")[:2])
-    except PackageNotFoundError:
-        return None
-
-
 def reason() -> str | None:
-    """Why no kernel can run on this machine, or None."""
-    have = _version()
-    wanted = ".".join(map(str, LEAST_VERSION))
-    if have is None:
+    """Why no kernel can run on this machine, or None; asked at every call, and answered once a process."""
+    try:
+        have = version("triton")
+    except PackageNotFoundError:
         return 'triton is not installed: pip install "fastsnn[triton]" (Linux), or choose another backend'
-    if have < LEAST_VERSION:
-        return f"triton {wanted} or newer is needed, {version('triton')} is installed: pip install -U triton"
+    if tuple(map(int, have.split(".")[:2])) < LEAST_VERSION:
+        wanted = ".".join(map(str, LEAST_VERSION))
+        return f"triton {wanted} or newer is needed, {have} is installed: pip install -U triton"
     if not _env.TRITON_INTERPRET and not torch.cuda.is_available():
         return "torch sees no NVIDIA GPU here (TRITON_INTERPRET=1 runs the kernels on the CPU, slowly, for tests)"
     return None

@@ -11,6 +11,8 @@ from fastsnn.ops import _three
 
 # rows of weights begin at multiples of this many numbers, so that 16 bytes can be read at once
 ROW = 64
+# zeros behind the last row, into which its last slice may reach
+BEHIND = 256
 # taps of depthwise kernels that a neuron's registers have room for
 MOST_LOOKS = 49
 PLANE_BITS = 8
@@ -36,7 +38,8 @@ class Product:
         # the channels of one tap after another
         flat = weight.movedim(1, -1).reshape(outputs, -1)
         rows = digits(flat, planes) if planes > 1 or flat.dtype in (torch.int16, torch.int32) else [flat]
-        self.weight = torch.zeros((planes, outputs, row), dtype=rows[0].dtype, device=weight.device)
+        room = torch.zeros(planes * outputs * row + BEHIND, dtype=rows[0].dtype, device=weight.device)
+        self.weight = room[:-BEHIND].view(planes, outputs, row)
         for plane, values in zip(self.weight, rows, strict=True):
             plane[:, : self.length] = values
         sizes = _three.sizes(size[:-1])
