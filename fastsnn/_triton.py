@@ -15,9 +15,8 @@ LEAST_VERSION = (3, 3)
 LEAST_CAPABILITY = (8, 0)
 
 
-@cache
-def reason() -> str | None:
-    """Why no kernel can run on this machine, or None; asked at every call, and answered once a process."""
+def unfit() -> str | None:
+    """Why the Triton that is installed, if any, does not do, or None; whether there is a GPU does not matter."""
     try:
         have = version("triton")
     except PackageNotFoundError:
@@ -25,6 +24,14 @@ def reason() -> str | None:
     if tuple(map(int, have.split(".")[:2])) < LEAST_VERSION:
         wanted = ".".join(map(str, LEAST_VERSION))
         return f"triton {wanted} or newer is needed, {have} is installed: pip install -U triton"
+    return None
+
+
+@cache
+def reason() -> str | None:
+    """Why no kernel can run on this machine, or None; asked at every call, and answered once a process."""
+    if why := unfit():
+        return why
     if not _env.TRITON_INTERPRET and not torch.cuda.is_available():
         return "torch sees no NVIDIA GPU here (TRITON_INTERPRET=1 runs the kernels on the CPU, slowly, for tests)"
     return None
@@ -51,8 +58,7 @@ def refuse_layer(words: Tensor, weight: Tensor) -> str | None:
         return "there is no kernel for float64"
     if weight.dtype == torch.int32 and weight[0].numel() > 2**15:
         return (
-            f"sums of more than {2**15} int32 weights do not fit its parts of 32 bits, these have {weight[0].numel()}"
-        )
+        return f"sums of int32 weights may have up to {2**15} terms, to fit 32 bits in parts; got {weight[0].numel()}"
     return refuse(words)
 
 

@@ -201,9 +201,8 @@ def compiling_for(capability: int) -> Iterator[list[Launch]]:
 
 def reason() -> str | None:
     """Why kernels cannot be compiled in this process, or None; whether there is a GPU does not matter."""
-    have = _triton._version()
-    if have is None or have < _triton.LEAST_VERSION:
-        return "triton {}.{} or newer is needed: pip install -U triton".format(*_triton.LEAST_VERSION)
+    if why := _triton.unfit():
+        return why
     from triton.runtime.jit import JITFunction, jit
 
     # Triton's switch may have been set after fastsnn read it

@@ -184,7 +184,7 @@ def test_the_loop_is_the_innermost_with_a_tensor_instruction():
 
 
 def test_interpreted_kernels_are_not_compiled(monkeypatch):
-    monkeypatch.setattr(_env, "INTERPRET", True)
+    monkeypatch.setattr(_env, "TRITON_INTERPRET", True)
     with pytest.raises(BackendUnavailable, match=r"kernels cannot be compiled: (kernels are interpreted|triton )"):
         with compiled.compiling_for(90):
             pass
