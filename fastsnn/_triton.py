@@ -57,7 +57,6 @@ def refuse_layer(words: Tensor, weight: Tensor) -> str | None:
     if weight.dtype == torch.float64:
         return "there is no kernel for float64"
     if weight.dtype == torch.int32 and weight[0].numel() > 2**15:
-        return (
         return f"sums of int32 weights may have up to {2**15} terms, to fit 32 bits in parts; got {weight[0].numel()}"
     return refuse(words)
 
