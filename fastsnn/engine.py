@@ -1,12 +1,13 @@
 """How a program runs over time: in chunks of steps, words between layers, the membranes carried from chunk to chunk."""
 
 from collections.abc import Iterable
-from time import perf_counter
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from fastsnn._registry import choose
+from fastsnn.clock import Clock
 from fastsnn.ops import pack, pool
 from fastsnn.ops import readout as readouts
 from fastsnn.ops._step import spikes_at
@@ -36,8 +37,9 @@ class Simulation:
         self.potential: dict[str, Tensor | None] = {}
         self.gates: dict[str, Tensor] = {}
         self.sums: dict[str, Tensor] = {}
-        # seconds of each layer in the last call of `advance`, where they are wanted
-        self.seconds: dict[str, float] | None = None
+        # where times are wanted: of each layer in the last call of `advance`
+        self.clock: Clock | None = None
+        self.seconds: dict[str, float] = {}
         self.static = self._static(channels_last(x.to(self.real)))
 
     def advance(
@@ -54,10 +56,10 @@ class Simulation:
         results: dict[str, Tensor] = {}
         readers = dict(self.prepared.readers)
         for name, layer in self.prepared.running:
-            start = self._now() if self.seconds is not None else 0.0
-            results[name] = self._run(layer, results, T, not last)
-            if self.seconds is not None:
-                self.seconds[name] = self._now() - start
+            if self.clock is None:
+                results[name] = self._run(layer, results, T, not last)
+            else:
+                results[name], self.seconds[name] = self.clock(partial(self._run, layer, results, T, not last))
             if name in keep:
                 kept[name] = results[name]
             for source in set(self.prepared.sources[name]):
@@ -68,12 +70,6 @@ class Simulation:
                         self.prepared.give_back(done)
         outputs = self._read(kept, T, over_time)
         return {name: kept[name].contiguous() for name in record}, outputs
-
-    def _now(self) -> float:
-        """Seconds, when all work that was given to a GPU is done."""
-        if self.prepared.device.type == "cuda":
-            torch.cuda.synchronize(self.prepared.device)
-        return perf_counter()
 
     def words(self, layer: Layer, T: int) -> Tensor:
         """Memory for the words of a layer over T steps."""

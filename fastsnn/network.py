@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from fastsnn import _env, whole
+from fastsnn.clock import clock
 from fastsnn.drive import Choice
 from fastsnn.engine import Simulation
 from fastsnn.graphs import Graphs
@@ -139,11 +140,14 @@ class SpikingNetwork(nn.Module):
         return replace(self._report, rows=rows)
 
     @torch.inference_mode()
-    def tune(self, x: Tensor, timesteps: int | None = None, rounds: int = 5) -> None:
+    def tune(self, x: Tensor, timesteps: int | None = None, rounds: int = 5, progress: bool = True) -> None:
         """Measures every way to run each layer on images like x and keeps the fastest; never changes a result.
 
-        x       [B, C, *S]: the batch size, and the firing rates of these images, decide what is fastest
-        rounds  times that each way is tried; the least time counts
+        x         [B, C, *S]: the batch size, and the firing rates of these images, decide what is fastest
+        rounds    times that each way is tried; the least time counts
+        progress  shows how far it is: on a GPU every way is compiled first
+
+        On a GPU the tiles are kept in a file, for this batch size and every later process.
         """
         if steps(rounds) and len(x) == 0:
             raise ValueError("tune needs at least one image, got none")
@@ -152,13 +156,14 @@ class SpikingNetwork(nn.Module):
         T = min(self._steps(timesteps), Simulation(self.program, x, self._prepare()).longest_chunk())
         choices = {name: driver.choices(len(x), T) for name, driver in drivers.items()}
         times: dict[str, dict[Choice, float]] = {name: {} for name in drivers}
-        for i in range(max(map(len, choices.values()), default=0)):
+        timer, repeats = clock(x.device, rounds)
+        ways = max(map(len, choices.values()), default=0)
+        for i in tqdm(range(ways), desc="tune", unit="way", disable=not progress or not x.is_cuda):
             trial = {name: options[min(i, len(options) - 1)] for name, options in choices.items()}
             prepared = Prepared(self.program, trial)
-            # a first run may compile
-            for _ in range(rounds + 1):
+            for _ in range(repeats):
                 simulation = Simulation(self.program, x, prepared)
-                simulation.seconds = {}
+                simulation.clock = timer
                 simulation.advance(T, last=True)
                 for name, choice in trial.items():
                     seconds = simulation.seconds[name]

@@ -86,7 +86,9 @@ class TritonPlan:
 
     def tiles(self, batch: int, T: int) -> tuple[Tile, ...]:
         """Tiles that are worth measuring at a batch size."""
-        return choices(self.problem(batch, T), _triton.processors(self._device)) if self.products else ()
+        if not self.products:
+            return ()
+        return choices(self.problem(batch, T), _triton.processors(self._device), _triton.shared(self._device))
 
     def remember(self, tile: Tile | None, batch: int, T: int) -> None:
         """Takes the tile for this shape and batch from now on, in later processes too; None is the usual one."""
@@ -95,6 +97,7 @@ class TritonPlan:
             _tile_cache.store(
                 self._key(problem), tile or usual(problem, _triton.processors(self._device)), self._device
             )
+            self._tiles.pop(problem, None)
 
     def _key(self, problem: Problem) -> str:
         return f"{problem} {self.operand} x {self.planes}: {[p.geometry for p in self.products]} {len(self.looks)}"

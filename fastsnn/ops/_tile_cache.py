@@ -4,6 +4,7 @@ import json
 import os
 import re
 import tempfile
+from contextlib import suppress
 from dataclasses import astuple
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -30,6 +31,7 @@ def store(key: str, tile: Tile, device: torch.device) -> None:
         known = _read(path)
         known[key] = tile
         text = json.dumps({k: astuple(t) for k, t in sorted(known.items())}, indent=1)
+        name = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=path.parent, suffix=".json")
@@ -38,15 +40,23 @@ def store(key: str, tile: Tile, device: torch.device) -> None:
             os.replace(name, path)
         except OSError:
             # measured again by the next process, which is all that is lost
-            return
+            if name is not None:
+                with suppress(OSError):
+                    os.unlink(name)
 
 
 @cache
 def _read(path: Path) -> dict[str, Tile]:
     try:
-        return {key: Tile(*numbers) for key, numbers in json.loads(path.read_text()).items()}
+        return {key: _tile(numbers) for key, numbers in json.loads(path.read_text()).items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
+
+
+def _tile(numbers: list[int]) -> Tile:
+    if not all(type(n) is int and n > 0 for n in numbers):
+        raise ValueError(f"not a tile: {numbers}")
+    return Tile(*numbers)
 
 
 def _path(device: torch.device) -> Path:

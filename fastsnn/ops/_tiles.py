@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+# rows and channels of tiles that are measured: with fewer, weights are read more often; with more, fewer blocks fit
+SIZES = ((128, 128), (256, 128), (128, 256), (256, 64), (128, 64), (64, 128), (64, 64))
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -65,23 +68,25 @@ def usual(problem: Problem, processors: int) -> Tile:
     return Tile(rows, N, K, 8 if rows * N > 64 * 128 else 4, parts=parts)
 
 
-def choices(problem: Problem, processors: int) -> tuple[Tile, ...]:
-    """The usual tile, and others that are worth measuring."""
-    first = usual(problem, processors)
-    least, most = (32, 128) if problem.bits == 8 else (16, 64)
-    found = [first]
-    for rows in (64, 128, 256):
-        for N in (32, 64, 128, 256):
-            if rows < problem.steps or rows * N > 256 * 128 or N > power(max(problem.outputs, 16)):
-                continue
-            for K in {most, 2 * most}:
-                if K <= max(power(problem.length), least):
-                    found.append(Tile(rows, N, K, 8 if rows * N > 64 * 128 else 4))
-    slices = -(-problem.length // most)
+def choices(problem: Problem, processors: int, memory: int) -> tuple[Tile, ...]:
+    """The usual tile, and others that are worth measuring, on multiprocessors that give a block so many bytes."""
+    K = usual(problem, processors).K
+    found = [usual(problem, processors)]
+    for rows, N in SIZES:
+        if rows >= problem.steps and N <= power(max(problem.outputs, 16)):
+            found.append(Tile(rows, N, K, 8 if rows * N > 64 * 128 else 4))
+    slices = -(-problem.length // K)
     for parts in () if problem.whole else (2, 4, 8):
         if tiles(problem, 64, 64) * parts <= 4 * processors and slices >= 4 * parts and problem.steps <= 64:
-            found.append(Tile(64, 64, most, 4, parts=parts))
-    return tuple(dict.fromkeys(found))
+            found.append(Tile(64, 64, K, 4, parts=parts))
+    return tuple(tile for tile in dict.fromkeys(found) if shared(problem, tile) <= memory)
+
+
+def shared(problem: Problem, tile: Tile) -> int:
+    """Bytes of shared memory that a tile takes at most: words and weights of all stages, or sums on their way out."""
+    words = max(tile.rows // problem.steps, 1) * tile.K * 4
+    weights = tile.N * tile.K * problem.bits // 8
+    return max(tile.stages * (words + weights), tile.rows * tile.N * 4)
 
 
 def tiles(problem: Problem, rows: int, N: int) -> int:
