@@ -200,9 +200,9 @@ class SpikingNetwork(nn.Module):
         self._check(x)
         if torch.compiler.is_compiling():
             return whole.network(x, self._number, T, over_time)
-        with torch.inference_mode():
-            return self.run(x, T, over_time)
+        return self.run(x, T, over_time)
 
+    @torch.inference_mode()
     def run(self, x: Tensor, T: int, over_time: bool) -> list[Tensor]:
         """The outputs of checked images, as `_outputs` gives them: on a GPU by replaying a CUDA graph."""
         recording = x.is_cuda and torch.cuda.is_current_stream_capturing()
@@ -252,11 +252,11 @@ class SpikingNetwork(nn.Module):
             return self._ready[1]
 
     def _apply(self, *args: Any, **kwargs: Any) -> "SpikingNetwork":
-        self._ready = None
+        self._ready = self._graphs = None
         return super()._apply(*args, **kwargs)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        self._ready = None
+        self._ready = self._graphs = None
         return super().load_state_dict(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -168,13 +168,23 @@ class TritonPlan:
                 self._multiply(words, looks, neurons, (sums, *ends[1:]), rules, tile, keep)
                 if parts == 1:
                     return out, after
-            N = min(power(self.shape[-1]), 128)
-            P = NEURONS // 2 // N if len(self.looks) > 1 else NEURONS // N
-            grid = (-(-positions // P) * -(-self.shape[-1] // N),)
+            P, N, grid = self.neuron_grid(positions)
             _taps_kernel.neurons[grid](
                 sums, *looks, *neurons, *ends, **rules, KEEP=keep, PARTS=parts, P=P, N=N, num_warps=4
             )
         return out, after
+
+    def grid(self, tile: Tile, positions: int, steps: int) -> tuple[int, tuple[int, int]]:
+        """(positions of a tile, how many tiles and parts) of a launch with matrix products."""
+        P = max(tile.rows // steps, 1)
+        own = self.shape[-1] // self.groups
+        return P, (-(-positions // P) * -(-own // tile.N) * self.groups, tile.parts)
+
+    def neuron_grid(self, positions: int) -> tuple[int, int, tuple[int]]:
+        """(positions, channels of a tile, how many tiles) of a launch without."""
+        N = min(power(self.shape[-1]), 128)
+        P = NEURONS // 2 // N if len(self.looks) > 1 else NEURONS // N
+        return P, N, (-(-positions // P) * -(-self.shape[-1] // N),)
 
     def _multiply(
         self,
@@ -187,9 +197,7 @@ class TritonPlan:
         keep: bool,
     ) -> None:
         steps = power(rules["T"])
-        P = max(tile.rows // steps, 1)
-        own = self.shape[-1] // self.groups
-        grid = (-(-ends[3] // P) * -(-own // tile.N) * self.groups, tile.parts)
+        P, grid = self.grid(tile, ends[3], steps)
         seen = [words[p.source] for p in self.products]
         _layer_kernel.layer[grid](
             tuple(seen),

@@ -33,10 +33,10 @@ def work(plan: TritonPlan, batch: int, T: int, keep: bool = False) -> Work:
     moved += keep * positions * outputs * plan.dtype.itemsize
     operations, parts = 0, 0
     if plan.products:
-        tile = plan.tile_for(batch, T)
-        P, grid = plan.grid(tile, positions, T)
+        tile, steps = plan._tile(batch, T), power(T)
+        P, grid = plan.grid(tile, positions, steps)
         parts = tile.parts
-        rows = P * power(T) * tile.N * prod(grid)
+        rows = P * steps * tile.N * prod(grid)
         slices = sum(-(-p.length // (tile.K * parts)) for p in plan.products)
         operations += 2 * rows * slices * tile.K * plan.planes
         if parts == 1:
