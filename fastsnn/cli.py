@@ -103,7 +103,7 @@ def _eval(p: argparse.ArgumentParser) -> None:
         default="gate",
         help="what max pooling becomes (default: %(default)s)",
     )
-    conversion.add_argument("--precision", choices=PRECISIONS, default="int32", help="default: %(default)s")
+    conversion.add_argument("--precision", choices=PRECISIONS, help="default: int32, on a GPU float16")
     conversion.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="default: %(default)s")
 
     output = p.add_argument_group("output")

@@ -34,7 +34,7 @@ def convert(
     method: str | Method = "opi",
     timesteps: int = 16,
     max_pool: str = "gate",
-    precision: str = "int32",
+    precision: str | None = None,
     progress: bool = False,
     **options: Any,
 ) -> SpikingNetwork:
@@ -46,10 +46,11 @@ def convert(
     method       "opi", or a `fastsnn.methods.Method`
     timesteps    T of the network's calls, and the T that thresholds are chosen for
     max_pool     "gate" (by firing rate), "before" (the neuron), "average" or "or": see `fastsnn.convert.maxpool`
-    precision    "int32": fixed point, exact and the same everywhere; "int16": the same with weights of about 12 bits,
-                 twice as fast, for layers whose range on the calibration images allows it; "int8": the same with
-                 weights of 8 bits, the fast path of GPUs; "float16", "bfloat16": weights for tensor cores, sums and
-                 potentials in float32; "float32"; "float64". The report says how many spikes rounding changed.
+    precision    "int32": fixed point, exact and the same everywhere, the default on a CPU; "int16": the same with weights
+                 of about 12 bits, twice as fast, for layers whose range on the calibration images allows it; "int8": the
+                 same with weights of 8 bits, the fast path of GPUs; "float16", the default on a GPU, and "bfloat16":
+                 weights for tensor cores, sums and potentials in float32; "float32"; "float64". The report says how many
+                 spikes rounding changed.
     options      of the method: threshold, per_channel, initial_potential, reset, comparator, seed, see `OPI`
 
     Returns a SpikingNetwork on the model's device. Raises ConversionError, before calibration, that lists every node
@@ -58,6 +59,8 @@ def convert(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"convert: model must be a torch.nn.Module, got {type(model).__name__}")
+    device, dtype = _placement(model)
+    precision = default_precision(device) if precision is None else precision
     if precision not in PRECISIONS:
         raise ValueError(f"convert: precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     timesteps = steps(timesteps)
@@ -71,7 +74,6 @@ def convert(
     from fastsnn.convert.capture import capture  # torch.export takes a second to import
     from fastsnn.convert.lower import lower
 
-    device, dtype = _placement(model)
     example, stream = first_batch(calibration)
     captured = capture(model, example.to(device, dtype))
     graph = apply_policy(captured.graph, max_pool)
@@ -102,6 +104,11 @@ def convert(
     report = describe(final, graph, title, max_pool, wide, differ)
     log.info("%s", report)
     return SpikingNetwork(final, captured.rebuild, timesteps, precision, method, report)
+
+
+def default_precision(device: torch.device) -> str:
+    """What a conversion takes that names no precision: by where the model is."""
+    return "float16" if device.type == "cuda" else "int32"
 
 
 def _placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:

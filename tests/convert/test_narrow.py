@@ -6,6 +6,7 @@ from torch import nn
 
 import fastsnn
 from fastsnn import _env
+from fastsnn.convert.api import default_precision
 from fastsnn.convert.mismatch import mismatch
 from fastsnn.convert.narrow import LEAST, MOST, scale_of
 from fastsnn.errors import ConversionError
@@ -137,8 +138,16 @@ def test_a_weight_beyond_float16_stays_float32(x):
     assert fastsnn.convert(model, x, precision="bfloat16").program.neurons["3"].terms[0].weight.dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("precision", ["int8", "float16"])
-def test_a_network_without_such_a_layer_is_refused(x, precision):
+def test_a_network_without_such_a_layer(x):
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2)).eval()
-    with pytest.raises(ConversionError, match=f'"{precision}" fits none of the layers: 1: reads numbers'):
-        fastsnn.convert(model, x, precision=precision)
+    with pytest.raises(ConversionError, match='"int8" fits none of the layers: 1: reads numbers'):
+        fastsnn.convert(model, x, precision="int8")
+    # the default on a GPU takes every network
+    snn = fastsnn.convert(model, x, precision="float16")
+    assert torch.equal(snn(x), fastsnn.convert(model, x, precision="float32")(x))
+    assert "float32: reads numbers that are not spikes" in str(snn.report)
+
+
+def test_the_default_is_exact_on_a_cpu_and_float16_on_a_gpu(model, x):
+    assert fastsnn.convert(model, x).precision == "int32"
+    assert default_precision(torch.device("cuda", 1)) == "float16"
