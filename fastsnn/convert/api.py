@@ -46,11 +46,11 @@ def convert(
     method       "opi", or a `fastsnn.methods.Method`
     timesteps    T of the network's calls, and the T that thresholds are chosen for
     max_pool     "gate" (by firing rate), "before" (the neuron), "average" or "or": see `fastsnn.convert.maxpool`
-    precision    "int32": fixed point, exact and the same everywhere, the default on a CPU; "int16": the same with weights
-                 of about 12 bits, twice as fast, for layers whose range on the calibration images allows it; "int8": the
-                 same with weights of 8 bits, the fast path of GPUs; "float16", the default on a GPU, and "bfloat16":
-                 weights for tensor cores, sums and potentials in float32; "float32"; "float64". The report says how many
-                 spikes rounding changed.
+    precision    "int32": fixed point, exact and the same everywhere, the default on a CPU; "int16": the same with
+                 weights of about 12 bits, twice as fast, for layers whose range on the calibration images allows it;
+                 "int8": the same with weights of 8 bits, the fast path of GPUs; "float16", the default on a GPU, and
+                 "bfloat16": weights for tensor cores, sums and potentials in float32; "float32"; "float64". The report
+                 says how many spikes rounding changed.
     options      of the method: threshold, per_channel, initial_potential, reset, comparator, seed, see `OPI`
 
     Returns a SpikingNetwork on the model's device. Raises ConversionError, before calibration, that lists every node

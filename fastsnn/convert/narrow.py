@@ -87,7 +87,7 @@ def _quantise(layer: NeuronLayer, source: NeuronLayer, scale: Tensor) -> None:
 
 
 def to_half(program: Program, precision: str) -> tuple[Program, dict[str, str]]:
-    """A float32 program with float16 or bfloat16 weights where layers read spikes; for the others the reason why not."""
+    """A float32 program with float16 or bfloat16 weights where layers read spikes; for the others, why not."""
     program, dtype = copy.deepcopy(program), HALVES[precision]
     spiking = {name for name, layer in program.layers.items() if layer.spiking}
     reasons: dict[str, str] = {}
