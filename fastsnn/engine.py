@@ -69,11 +69,11 @@ class Simulation:
                     if done is not None and source not in keep and source in self.prepared.reusable:
                         self.prepared.give_back(done)
         outputs = self._read(kept, T, over_time)
-        return {name: kept[name].contiguous() for name in record}, outputs
+        return {name: kept[name].contiguous().to(word_dtype(T)) for name in record}, outputs
 
     def words(self, layer: Layer, T: int) -> Tensor:
         """Memory for the words of a layer over T steps."""
-        return self.prepared.words((self.batch, *layer.shape), word_dtype(T))
+        return self.prepared.words((self.batch, *layer.shape), self.prepared.word(T))
 
     def longest_chunk(self) -> int:
         """Steps that one call may take for the numbers kept over time to stay below CHUNK_BYTES; 32 where none are."""

@@ -11,11 +11,13 @@ from fastsnn.head import Readout, readout_of
 from fastsnn.ops import readout
 from fastsnn.ops._route import Route
 from fastsnn.program import Layer, NeuronLayer, Program, RouteLayer
+from fastsnn.spikes import word_dtype
 
 # sizes of buffers that a thread keeps, so that ever other batch sizes do not add up
 KINDS = 16
 # channels that a position's words are padded to on a GPU, so that 16 bytes can be read at once
 ALIGNED = 16
+HALVES = (torch.float16, torch.bfloat16)
 
 
 class _Free(threading.local):
@@ -53,6 +55,8 @@ class Prepared:
         device = next(program.buffers()).device
         backend = pick("readout", readout.op.BACKENDS, torch.empty(0, device=device)).name
         self.device, self.native, self.padded = device, backend == "native", backend == "triton"
+        terms = [term for la in self.layers.values() if isinstance(la, NeuronLayer) for term in la.terms]
+        self.half = any(term.weight.dtype in HALVES for term in terms)
         self.readout: Readout | None = readout_of(program, self.inner, self.real)
 
         running = {n: la for n, la in self.layers.items() if n in self.inner and n in self.timed}
@@ -86,6 +90,10 @@ class Prepared:
             return torch.empty((*outer, pitch), dtype=dtype, device=self.device)[..., :channels]
         have = self.free.words.get((torch.Size(shape).numel(), dtype))
         return have.pop().view(shape) if have else torch.empty(shape, dtype=dtype, device=self.device)
+
+    def word(self, T: int) -> torch.dtype:
+        """The dtype of words in a run: to open bytes to float16 operands takes more instructions of int16 words."""
+        return torch.int16 if self.padded and self.half and T <= 8 else word_dtype(T)
 
     def give_back(self, words: Tensor) -> None:
         """Words that nobody will read again; a thread keeps two of a size. A GPU's memory is torch's to keep."""

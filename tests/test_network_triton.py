@@ -87,13 +87,16 @@ def test_potentials_carry_over_chunks_and_batches_do_not_matter(networks, x, mon
 
 
 def test_words_of_odd_channels_are_padded_where_they_are_made(networks, x, triton):
-    snn = networks["int8"].to(DEVICE)
+    snn, half = (networks[p].to(DEVICE) for p in ("int8", "float16"))
     prepared = snn._prepare()
     words = prepared.words((2, 8, 8, 9), torch.uint8)
     assert words.shape == (2, 8, 8, 9) and words.stride() == (8 * 8 * 16, 8 * 16, 16, 1)
-    # what users see is packed
-    assert all(w.is_contiguous() for train in snn.spikes(x[:1].to(DEVICE)).values() for w in train.words)
-    snn.to("cpu")
+    assert prepared.word(5) == torch.uint8 and half._prepare().word(5) == torch.int16
+    # what users see is packed, in the narrowest words
+    for network in (snn, half):
+        words = [w for train in network.spikes(x[:1].to(DEVICE), 2).values() for w in train.words]
+        assert all(w.is_contiguous() and w.dtype == torch.uint8 for w in words)
+        network.to("cpu")
 
 
 def test_the_layers_run_in_one_kernel_each(networks, triton):

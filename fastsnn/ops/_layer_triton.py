@@ -135,10 +135,11 @@ class TritonPlan:
         positions = batch * prod(self.out)
         if positions == 0:
             return out, after
-        start, per_start = self._v if v is None else self._spread(v)
+        # spread over all neurons even where there is one image: another kernel would have to be compiled for it
+        start, per_start = self._v if v is None else (v, "all")
         given, per_bias, steps = self._bias or (start, "none", False)
         if bias is not None:
-            given, per_bias, steps = self._spread_bias(bias)
+            given, per_bias, steps = bias.expand(shape).contiguous(), "all", False
         neurons = (*self._threshold[:1], start, given, given.numel() // T if steps else 0)
         rules = {
             "OUT": self.out,
