@@ -85,7 +85,8 @@ def multiply(
     # only where an image begins needs 64 bits
     base = words + corner.to(tl.int64)[:, None] * pitch + group * CHANNELS
     column_of = weights + (PLANE * OUTPUTS + output)[None, :] * INPUT[1] + along[:, None]
-    for slice_ in tl.range(0, SLICES, num_stages=STAGES):
+    # a loop of two slices that is pipelined in three stages makes the compiler wait for every product of the kernel
+    for slice_ in tl.range(0, SLICES, num_stages=STAGES if SLICES > 2 else 1):
         number = part * SLICES + slice_
         if EVEN:
             # written so that the compiler sees where 16 bytes begin

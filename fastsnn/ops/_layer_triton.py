@@ -1,7 +1,7 @@
 """A layer of spiking neurons on a GPU: weights made ready once, then run on words any number of times."""
 
 from collections.abc import Sequence
-from math import prod
+from math import gcd, prod
 
 import torch
 import triton
@@ -75,7 +75,9 @@ class TritonPlan:
         rows = batch * prod(self.out) * steps
         length = sum(p.length for p in self.products)
         bits = 8 * self.operand.itemsize
-        return Problem(rows, self.shape[-1] // self.groups, self.groups, length, bits, steps, self.planes > 4)
+        channels = gcd(*(p.geometry[0] for p in self.products))
+        own = self.shape[-1] // self.groups
+        return Problem(rows, own, self.groups, length, bits, steps, self.planes > 4, channels)
 
     @property
     def label(self) -> str:
@@ -102,7 +104,8 @@ class TritonPlan:
     def _key(self, problem: Problem) -> str:
         return f"{problem} {self.operand} x {self.planes}: {[p.geometry for p in self.products]} {len(self.looks)}"
 
-    def _tile(self, batch: int, T: int) -> Tile:
+    def tile_for(self, batch: int, T: int) -> Tile:
+        """The tile that a launch takes."""
         if self.tile is not None:
             return self.tile
         problem = self.problem(batch, T)
@@ -161,7 +164,7 @@ class TritonPlan:
         with _triton.on(words[0]):
             sums, parts = out, 0
             if self.products:
-                tile = self._tile(batch, T)
+                tile = self.tile_for(batch, T)
                 parts = tile.parts
                 if parts > 1:
                     kind = torch.int32 if self.number != "f32" else torch.float32
@@ -222,12 +225,14 @@ class TritonPlan:
             STAGES=tile.stages,
             PLAIN=_env.TRITON_INTERPRET,
             num_warps=tile.warps,
-            maxnreg=tile.registers if self._capped() else None,
+            maxnreg=tile.registers if self._capped(steps) else None,
         )
 
-    def _capped(self) -> bool:
-        """Whether registers are kept so few that two blocks fit a multiprocessor: where that makes none spill."""
-        if self.pooled or _env.TRITON_INTERPRET:
+    def _capped(self, steps: int) -> bool:
+        """Whether registers are kept so few that two blocks fit a multiprocessor: only where none then spill."""
+        looked = bool(self.looks) and (self.number == "i16" or steps <= 8)
+        few = steps <= 4 and self.operand in (torch.float16, torch.bfloat16)
+        if self.pooled or looked or few or _env.TRITON_INTERPRET:
             return False
         # asked of Triton, which may compile for another GPU than there is
         return triton.runtime.driver.active.get_current_target().arch >= 90

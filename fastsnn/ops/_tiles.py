@@ -5,6 +5,9 @@ from dataclasses import dataclass
 # rows and channels of tiles that are measured: with fewer, weights are read more often; with more, fewer blocks fit
 SIZES = ((128, 128), (256, 128), (128, 256), (256, 64), (128, 64), (64, 128), (64, 64))
 
+# slices from which on it pays to make them divide the channels
+EVEN = 32
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -36,6 +39,7 @@ class Problem:
     length   numbers that a sum has, each of `bits` bits
     steps    rounded up to a power of two
     whole    the sum cannot be taken in parts
+    channels  numbers of one tap that follow each other: slices of the sum that divide them are read without waste
     """
 
     rows: int
@@ -45,6 +49,7 @@ class Problem:
     bits: int
     steps: int
     whole: bool = False
+    channels: int = 1
 
 
 def power(n: int) -> int:
@@ -58,6 +63,9 @@ def usual(problem: Problem, processors: int) -> Tile:
     rows = min(max(power(problem.rows), 16, problem.steps), 128)
     N = min(max(power(problem.outputs), 16), 128)
     K = min(max(power(problem.length), least), most)
+    whole = problem.channels & -problem.channels
+    if EVEN <= whole < K:
+        K = whole
     if tiles(problem, rows, N) < processors:
         # few tiles: smaller ones, so that more of the chip has work
         rows, N = min(rows, max(64, problem.steps)), min(N, 64)

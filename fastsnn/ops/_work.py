@@ -29,11 +29,12 @@ def work(plan: TritonPlan, batch: int, T: int, keep: bool = False) -> Work:
     sizes = {p.source: (*p.geometry[2:5], p.geometry[0] * plan.groups) for p in plan.products}
     sizes |= {look.source: (*look.geometry[1:4], outputs // look.geometry[10]) for look in plan.looks}
     moved = word * (batch * sum(map(prod, sizes.values())) + positions * outputs)
-    moved += sum(p.weight.numel() * p.weight.itemsize for p in (*plan.products, *plan.looks))
+    weights = [p.weight for p in plan.products] + [look.weight for look in plan.looks]
+    moved += sum(weight.numel() * weight.itemsize for weight in weights)
     moved += keep * positions * outputs * plan.dtype.itemsize
     operations, parts = 0, 0
     if plan.products:
-        tile, steps = plan._tile(batch, T), power(T)
+        tile, steps = plan.tile_for(batch, T), power(T)
         P, grid = plan.grid(tile, positions, steps)
         parts = tile.parts
         rows = P * steps * tile.N * prod(grid)
@@ -44,6 +45,6 @@ def work(plan: TritonPlan, batch: int, T: int, keep: bool = False) -> Work:
         else:
             moved += 2 * parts * T * positions * outputs * torch.float32.itemsize
     if parts != 1:
-        P, N, grid = plan.neuron_grid(positions)
-        operations += 2 * P * T * N * prod(grid) * len(plan.looks)
+        P, N, blocks = plan.neuron_grid(positions)
+        operations += 2 * P * T * N * prod(blocks) * len(plan.looks)
     return Work(operations, moved)

@@ -95,6 +95,7 @@ def layer(
     groups: int = 1,
     size: int = 14,
     largest: int = 100,
+    pool: int = 1,
     tile: tuple[int, ...] | None = None,
 ) -> Call:
     """A call of a layer: conv_if, or linear_if where kernel is 0.
@@ -102,10 +103,11 @@ def layer(
     dtype     of the weights; potentials are float32 for floats, int32 for int8 and int32, int16 for int16
     residual  "none", "identity" (words of the output's size are added), or "projection" (1x1 with the same stride)
     largest   magnitude of fixed-point weights, which decides how many planes of 8 bits they take
+    pool      size of windows that are averaged in front of it, as one convolution with a larger kernel (stride 1)
     tile      rows, N, K, warps[, stages[, parts]]; None leaves it to the launcher, by shape and batch
     """
     dims, (inputs, outputs) = 2 * (kernel > 0), channels
-    out = [-(-size // stride)] * dims
+    out = [-(-size // (stride * pool))] * dims
     random = torch.Generator().manual_seed(0)
 
     def weight(*shape: int) -> torch.Tensor:
@@ -113,9 +115,10 @@ def layer(
         return (values / largest if dtype.is_floating_point else values).to(dtype)
 
     # of each input: size, weights, stride, padding, groups
-    every = [
-        ([*[size] * dims, inputs], weight(outputs, inputs // groups, *[kernel] * dims), stride, kernel // 2, groups)
-    ]
+    first = weight(outputs, inputs // groups, *[kernel] * dims)
+    for dim in range(2, 2 + dims):
+        first = first.repeat_interleave(pool, dim)
+    every = [([*[size] * dims, inputs], first, stride * pool, kernel // 2 * pool, groups)]
     if residual == "identity":
         every.append(([*out, outputs], weight(outputs, 1, *[1] * dims), 1, 0, outputs))
     elif residual == "projection":
@@ -133,6 +136,9 @@ def layer(
             sizes, weights, (batch, *out, outputs), channel, torch.zeros((), dtype=values), channel,
             *windows, grouped, "soft", ">=", tile=None if tile is None else Tile(*tile),
         )  # fmt: skip
-        return plan([words(batch, shape, T) for shape in sizes], T)
+        # as an engine on a GPU keeps them, see `Prepared.word`
+        kind = torch.int16 if dtype in (torch.float16, torch.bfloat16) and T <= 8 else word_dtype(T)
+        given = [torch.zeros((batch, *shape), dtype=kind) for shape in sizes]
+        return plan(given, T, out=torch.zeros((batch, *out, outputs), dtype=kind))
 
     return call

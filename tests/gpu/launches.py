@@ -89,39 +89,77 @@ ELEMENTWISE = [
 ]
 
 
-def tensor(hopper: str, ampere: str, **more) -> dict[int, Promise]:
-    """Promises of a layer: its instruction on either GPU, and what is said of both."""
+def tensor(hopper: str, ampere: str, loop: int | None = None, ctas: int = 1) -> dict[int, Promise]:
+    """Promises of a layer: its instruction on either GPU, and on the newer one words that are opened in registers.
+
+    loop  most instructions in its loop on the newer GPU, a tenth more than were found
+    ctas  on an SM of the newer GPU
+    """
+    loops = {} if loop is None else {"most_loop": loop, "most_loop_stores": 0}
     return {
-        90: Promise(instruction=hopper, a_from_registers=True, **more),
-        80: Promise(instruction=ampere, **more),
+        90: Promise(instruction=hopper, a_from_registers=True, least_ctas=ctas, **loops),
+        80: Promise(instruction=ampere),
     }
 
 
-FLOAT, WHOLE = tensor("HGMMA", "HMMA"), tensor("IGMMA", "IMMA")
+def floats(loop: int | None = None, ctas: int = 2) -> dict[int, Promise]:
+    return tensor("HGMMA", "HMMA", loop, ctas)
+
+
+def wholes(loop: int | None = None, ctas: int = 2) -> dict[int, Promise]:
+    return tensor("IGMMA", "IMMA", loop, ctas)
+
+
 WIDE, SMALL = (128, 128, 64, 8), (64, 64, 64, 4)
 
 LAYERS = [
-    Named("conv3x3 f16", "float16, int16 words", 16, layer(F16, 16, tile=WIDE), promises=FLOAT),
+    Named("conv3x3 f16", "float16, int16 words", 16, layer(F16, 16, tile=WIDE), promises=floats(160)),
     Named("conv3x3 bf16, identity", "bfloat16, int16 words", 16, layer(BF16, 16, residual="identity", tile=WIDE),
-          promises=FLOAT),
-    Named("conv3x3 f16, stride 2, projection", "float16, uint8 words", 8,
-          layer(F16, 8, stride=2, residual="projection", tile=WIDE), promises=FLOAT),
-    Named("conv1x1 f16", "float16, int32 words", 32, layer(F16, 32, kernel=1, tile=WIDE), promises=FLOAT),
-    Named("conv3x3 i8", "int8, int16 words", 16, layer(I8, 16, tile=(128, 128, 128, 8)), promises=WHOLE),
+          promises=floats(160)),
+    Named("conv3x3 f16, stride 2, projection", "float16, int16 words", 8,
+          layer(F16, 8, (128, 256), stride=2, residual="projection", tile=WIDE), promises=floats()),
+    Named("conv1x1 f16", "float16, int32 words", 32, layer(F16, 32, kernel=1, tile=WIDE), promises=floats()),
+    Named("conv3x3 i8", "int8, int16 words", 16, layer(I8, 16, tile=(128, 128, 128, 8)), promises=wholes(185)),
     Named("conv3x3 i32 of 2 planes", "int32, uint8 words", 8, layer(I32, 8, largest=20000, tile=(128, 64, 128, 8)),
-          promises=WHOLE),
+          promises=wholes(135)),
     Named("conv3x3 i16", "int16, int16 words", 16, layer(I16, 16, largest=20000, tile=(128, 64, 128, 8)),
-          promises=WHOLE),
+          promises=wholes(175)),
     Named("conv3x3 f32", "float32, int16 words", 16, layer(F32, 16, tile=(64, 64, 32, 4)), Promise(fused=True)),
-    Named("linear f16", "float16, int16 words", 16, layer(F16, 16, (4096, 1024), kernel=0, tile=WIDE), promises=FLOAT),
+    Named("linear f16", "float16, int16 words", 16, layer(F16, 16, (4096, 1024), kernel=0, tile=WIDE),
+          promises=floats(145)),
     Named("linear f16 in 4 parts", "float16, int16 words", 16,
-          layer(F16, 16, (4096, 1024), kernel=0, tile=(*SMALL, 3, 4)), promises=FLOAT),
+          layer(F16, 16, (4096, 1024), kernel=0, tile=(*SMALL, 3, 4)), promises=floats(150, 5)),
     Named("depthwise 3x3 f32", "float32, int16 words", 16, layer(F32, 16, groups=256), Promise(instruction="")),
+    Named("depthwise 3x3 i8", "int8, int16 words", 16, layer(I8, 16, groups=256), Promise(instruction="")),
     Named("conv3x3 f16, first layer", "float16, int16 words", 16, layer(F16, 16, (3, 64), size=32, tile=SMALL),
-          promises=FLOAT),
+          promises=floats(None, 6)),
 ]  # fmt: skip
 
-LAUNCHES = ELEMENTWISE + LAYERS
+# hidden layers of ResNet-18 for images of 32x32: channels and size of a stage, its loops in int8 and float16, CTAs
+STAGES = {1: (64, 32, 170, 195, 3), 2: (128, 16, 180, 160, 2), 3: (256, 8, 185, 160, 2), 4: (512, 4, 185, 160, 2)}
+NETWORKS = [
+    Named(f"ResNet-18 stage {stage} {name}", f"{operands}, int16 words", 16,
+          layer(dtype, 16, (channels, channels), size=size), promises=promises)
+    for stage, (channels, size, whole, real, ctas) in STAGES.items()
+    for name, operands, dtype, promises in (
+        ("i8", "int8", I8, wholes(whole, ctas)), ("f16", "float16", F16, floats(real, ctas)),
+    )
+] + [
+    Named("ResNet-18 stage 3 i8, identity", "int8, int16 words", 16, layer(I8, 16, residual="identity", size=8),
+          promises=wholes(185)),
+    Named("ResNet-18 stage 3 i16, identity", "int16, int16 words", 16,
+          layer(I16, 16, residual="identity", largest=20000, size=8), promises=wholes(190, 1)),
+    Named("ResNet-18 stage 3 i8, identity, 8 steps", "int8, uint8 words", 8,
+          layer(I8, 8, residual="identity", size=8), promises=wholes(140, 1)),
+    Named("ResNet-18 stage 3 f16, identity, 8 steps", "float16, int16 words", 8,
+          layer(F16, 8, residual="identity", size=8), promises=floats(170, 1)),
+    Named("VGG-16 behind a pool of 2x2 i8", "int8, int16 words", 16, layer(I8, 16, (128, 256), size=16, pool=2),
+          promises=wholes(470, 1)),
+    Named("VGG-16 behind a pool of 2x2 f16", "float16, int16 words", 16, layer(F16, 16, (128, 256), size=16, pool=2),
+          promises=floats(340)),
+]  # fmt: skip
+
+LAUNCHES = ELEMENTWISE + LAYERS + NETWORKS
 
 
 def compile_part(part: int, parts: int, capabilities: tuple[int, ...]) -> dict:
