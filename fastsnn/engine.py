@@ -123,27 +123,29 @@ class Simulation:
         return out
 
     def _gate(self, layer: GateLayer, words: Tensor, T: int) -> Tensor:
-        p, words = layer.pooling, words.contiguous()
+        p, channels = layer.pooling, words.shape[-1]
+        # unused channels are pooled as well, which is less work than leaving them out
+        words = self.prepared.with_padding(words)
         geometry = (p.kernel, p.stride, p.padding, p.dilation, p.ceil_mode)
         if layer.policy == "or":
-            return choose("pool_or", pool.op.BACKENDS, words)(words, T, *geometry)
+            return choose("pool_or", pool.op.BACKENDS, words)(words, T, *geometry)[..., :channels]
         so_far = self.gates.get(layer.name)
         if so_far is None:
             so_far = torch.zeros(words.shape, dtype=torch.int32, device=words.device)
         run = choose("pool_gate", pool.op.GATE_BACKENDS, words)
         out, self.gates[layer.name] = run(words, so_far, T, *geometry)
-        return out
+        return out[..., :channels]
 
     def _read(self, kept: dict[str, Tensor], T: int, over_time: bool) -> list[Tensor]:
         """Adds a chunk to the sums over time and applies the head to the means: at its end, or at each step."""
         readout = self.prepared.readout
         if readout is not None:
-            words = kept[readout.source].flatten(1).contiguous()
+            words, weight = self.prepared.readout_for(kept[readout.source])
             before = self.sums.get(readout.source)
             if before is None:
                 before = torch.zeros(words.shape, dtype=torch.int32, device=words.device)
             run = choose("readout", readouts.op.BACKENDS, words)
-            logits, after = run(words, readout.weight, readout.bias, before, T, self.steps, over_time)
+            logits, after = run(words, weight, readout.bias, before, T, self.steps, over_time)
             self.sums[readout.source] = after
             self.steps += T
             return [logits.unflatten(-1, readout.shape)]

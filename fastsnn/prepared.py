@@ -57,6 +57,7 @@ class Prepared:
         self.device, self.native, self.padded = device, backend == "native", backend == "triton"
         terms = [term for la in self.layers.values() if isinstance(la, NeuronLayer) for term in la.terms]
         self.half = any(term.weight.dtype in HALVES for term in terms)
+        self._wide_readout: Tensor | None = None
         self.readout: Readout | None = readout_of(program, self.inner, self.real)
 
         running = {n: la for n, la in self.layers.items() if n in self.inner and n in self.timed}
@@ -90,6 +91,25 @@ class Prepared:
             return torch.empty((*outer, pitch), dtype=dtype, device=self.device)[..., :channels]
         have = self.free.words.get((torch.Size(shape).numel(), dtype))
         return have.pop().view(shape) if have else torch.empty(shape, dtype=dtype, device=self.device)
+
+    def with_padding(self, words: Tensor) -> Tensor:
+        """Words [B, *S, C or more] with the unused channels behind those of each position, where there are any."""
+        if words.is_contiguous():
+            return words
+        *outer, channels = words.shape
+        return words.as_strided((*outer, -(-channels // ALIGNED) * ALIGNED), words.stride())
+
+    def readout_for(self, words: Tensor) -> tuple[Tensor, Tensor]:
+        """The words [B, K] of the layer that the head reads, and the head's matrix [O, K], zero for unused channels."""
+        if self.readout is None:
+            raise TypeError("this network's head is no matrix")
+        all_words, channels = self.with_padding(words), words.shape[-1]
+        unused = all_words.shape[-1] - channels
+        if unused and self._wide_readout is None:
+            columns = self.readout.weight.unflatten(1, (-1, channels))
+            self._wide_readout = torch.nn.functional.pad(columns, (0, unused)).flatten(1)
+        weight = self._wide_readout if unused and self._wide_readout is not None else self.readout.weight
+        return all_words.flatten(1), weight
 
     def word(self, T: int) -> torch.dtype:
         """The dtype of words in a run: to open bytes to float16 operands takes more instructions of int16 words."""

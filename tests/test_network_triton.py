@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import fastsnn
-from fastsnn import _env, _triton
+from fastsnn import _env, _triton, engine
 from fastsnn.ops import _tile_cache
 
 pytestmark = pytest.mark.skipif(_triton.reason() is not None, reason=str(_triton.reason()))
@@ -97,6 +97,26 @@ def test_words_of_odd_channels_are_padded_where_they_are_made(networks, x, trito
         words = [w for train in network.spikes(x[:1].to(DEVICE), 2).values() for w in train.words]
         assert all(w.is_contiguous() and w.dtype == torch.uint8 for w in words)
         network.to("cpu")
+
+
+def test_neither_the_pool_nor_the_head_copies_padded_words(networks, x, triton, monkeypatch):
+    """Both read the unused channels as well, which no weight and no reader looks at."""
+    snn = networks["int8"].to(DEVICE)
+    seen = {}
+
+    def spied(run, op):
+        def call(words, *args):
+            seen[op] = (words.shape, words.is_contiguous())
+            return run(words, *args)
+
+        return call
+
+    choose = engine.choose
+    monkeypatch.setattr(engine, "choose", lambda op, *args: spied(choose(op, *args), op))
+    snn(x[:2].to(DEVICE), 2)
+    # inside a graph as well, where there is a GPU
+    assert seen == {"pool_gate": ((2, 4, 4, 16), True), "readout": ((2, 16), True)}
+    snn.to("cpu")
 
 
 def test_the_layers_run_in_one_kernel_each(networks, triton):
