@@ -85,6 +85,19 @@ def reading(dtype: torch.dtype, T: int, over_time: bool, inputs: int = 512, outp
     return call
 
 
+def first(size: int = 32, outputs: int = 64) -> Call:
+    """A call of the exact first layer: 3x3 over an image of 3 channels in fixed point."""
+
+    def call(batch: int) -> object:
+        from fastsnn.ops._fixed_triton import FixedConvolution
+
+        weight, bias = torch.ones(outputs, 3, 3, 3, dtype=torch.int32), torch.zeros(outputs, dtype=torch.int32)
+        run = FixedConvolution((size, size, outputs), weight, bias, 20, [1, 1], [1, 1], [1, 1], 1)
+        return run(torch.zeros(batch, size, size, 3, dtype=torch.int32))
+
+    return call
+
+
 def layer(
     dtype: torch.dtype,
     T: int,

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
-from calls import Call, constant, layer, packing, pooling, reading, steps
+from calls import Call, constant, first, layer, packing, pooling, reading, steps
 
 from fastsnn.testing import compiled
 from fastsnn.testing.compiled import Promise
@@ -131,6 +131,7 @@ LAYERS = [
           layer(F16, 16, (4096, 1024), kernel=0, tile=(*SMALL, 3, 4)), promises=floats(150, 5)),
     Named("depthwise 3x3 f32", "float32, int16 words", 16, layer(F32, 16, groups=256), Promise(instruction="")),
     Named("depthwise 3x3 i8", "int8, int16 words", 16, layer(I8, 16, groups=256), Promise(instruction="")),
+    Named("first layer in fixed point", "int32 image", 16, first(), Promise(instruction="", most_registers=128)),
     Named("conv3x3 f16, first layer", "float16, int16 words", 16, layer(F16, 16, (3, 64), size=32, tile=SMALL),
           promises=floats(None, 6)),
 ]  # fmt: skip

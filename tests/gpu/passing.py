@@ -21,7 +21,7 @@ from fastsnn.testing import compiled
 NAMES = (
     "if_steps f32", "if_steps f32, bias of steps", "if_constant i32", "pack", "pool_gate", "readout f32, every step",
     "conv3x3 f16", "conv3x3 bf16, identity", "conv3x3 f16, stride 2, projection", "linear f16 in 4 parts",
-    "depthwise 3x3 i8", "VGG-16 behind a pool of 2x2 i8",
+    "depthwise 3x3 i8", "first layer in fixed point", "VGG-16 behind a pool of 2x2 i8",
 )  # fmt: skip
 STAND_IN = """
 #include <stdint.h>

@@ -1,4 +1,4 @@
-"""Every kind of launch passes its arguments to the launcher that Triton builds, tuples of tensors and empty ones included."""
+"""Every kind of launch passes its arguments to the launcher that Triton builds: tuples of tensors, and empty ones."""
 
 import shutil
 import subprocess
