@@ -144,7 +144,6 @@ class Events(Driver):
         self.grouped = any(g not in (1, s[-1]) for g, s in zip(self.groups, self.inputs, strict=True))
         self.plan: Any = None
         if backend == "native":
-            self.weights = [weight.to(layer.bias.dtype) for weight in self.weights]
             self.choose(None)
         elif backend == "triton":
             self.plan = load("fastsnn.ops._layer_triton:TritonPlan")(**self._layer())

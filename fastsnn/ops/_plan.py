@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fastsnn import _native
 from fastsnn.ops import _three
+from fastsnn.ops._step import value_dtype
 from fastsnn.spikes import word_dtype
 
 NUMBERS = {torch.int16: "i16", torch.int32: "i32", torch.float32: "f32", torch.float64: "f64"}
@@ -19,7 +20,7 @@ class Plan:
     """A layer of spiking neurons driven by convolutions of words, or by linear maps (no spatial dimensions).
 
     inputs      shape [*S_i, C_i] of each input's words without the batch
-    weights     [O, C_i / groups_i, *kernel_i] each, one dtype, contiguous
+    weights     [O, C_i / groups_i, *kernel_i] each, contiguous, of one dtype or ones that are stored in fewer bits
     shape       of the neurons, [B, *S', O]; B is 1 where nothing spreads over the batch
     threshold, v, bias
                 tensors that spread over `shape`, bias also over steps before it; v is the potential of a fresh run
@@ -52,6 +53,7 @@ class Plan:
         bias_varies: bool = False,
     ) -> None:
         cpu = _native.load()
+        weights = [w.to(value_dtype(w.dtype)) for w in weights]
         self.dtype, self.shape, self.dense = weights[0].dtype, tuple(shape), dense
         dims = len(shape) - 2
         exact = not self.dtype.is_floating_point

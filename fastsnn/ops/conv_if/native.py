@@ -24,6 +24,5 @@ def conv_if(
 ) -> tuple[Tensor, Tensor]:
     inputs = [w.shape[1:] for w in words]
     neurons = (threshold, v, bias)
-    weights = [w.to(v.dtype) for w in weights]
     plan = Plan(inputs, weights, shape, *neurons, stride, padding, dilation, groups, reset, comparator)
     return cast(tuple[Tensor, Tensor], plan(words, T))

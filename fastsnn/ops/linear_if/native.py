@@ -18,6 +18,5 @@ def linear_if(
     comparator: str,
 ) -> tuple[Tensor, Tensor]:
     shape, ones = (words[0].shape[0], weights[0].shape[0]), [1] * len(words)
-    weights = [w.to(v.dtype) for w in weights]
     plan = Plan([w.shape[1:] for w in words], weights, shape, threshold, v, bias, [], [], [], ones, reset, comparator)
     return cast(tuple[Tensor, Tensor], plan(words, T))
