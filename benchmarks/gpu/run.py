@@ -31,11 +31,17 @@ from gpu.steps import Outcome, Step, together  # noqa: E402
 
 KEPT = ROOT / "build" / "gpu"
 TESTS = (
+    "tests/test_graphs.py",
+    "tests/test_network_triton.py",
+    "tests/ops/test_layer_triton.py",
+    "tests/ops/test_fixed_triton.py",
     *(f"tests/ops/test_{name}.py" for name in ("conv_if", "linear_if", "if_steps", "if_constant")),
     *(f"tests/ops/test_{name}.py" for name in ("pool", "pack", "readout", "plan")),
     "tests/test_network.py",
     "tests/test_engine.py",
     "tests/convert/test_int16.py",
+    "tests/convert/test_narrow.py",
+    "tests/test_whole.py",
 )
 COMPILED = "tests/gpu"
 # of the budget, what may go into tests and compilations
