@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from fastsnn.convert.quantise import VALUE_BITS
-from fastsnn.convert.quantise16 import NUMBERS, channel_scale, largest
-from fastsnn.errors import ConversionError
-from fastsnn.program import NeuronLayer, Program, ScaleTerm
+from fastsnn.convert.quantise16 import NUMBERS, channel_scale, largest, quantise, require_some
+from fastsnn.program import NeuronLayer, Program, ScaleTerm, Term
 
 LARGEST_WEIGHT = 127
 # steps to a threshold: fewer than LEAST, and rounding decides too much; more than MOST change nothing
@@ -38,13 +37,16 @@ def to_int8(exact: Program, program: Program) -> tuple[Program, dict[str, str]]:
             continue
         scale, why = scale_of(source)
         if why is None:
-            _quantise(layer, source, scale)
+            quantise(layer, source, scale, torch.int32, _weights)
         else:
             reasons[name] = why
-    if len(reasons) == len(program.neurons):
-        listed = "; ".join(f"{name}: {why}" for name, why in reasons.items())
-        raise ConversionError(f'precision "int8" fits none of the layers: {listed}')
+    require_some("int8", program, reasons)
     return program, reasons
+
+
+def _weights(term: Term) -> torch.dtype:
+    """A residual connection is no matrix product: its one weight a channel costs nothing in 32 bits."""
+    return torch.int32 if isinstance(term, ScaleTerm) else torch.int8
 
 
 def scale_of(layer: NeuronLayer) -> tuple[Tensor, str | None]:
@@ -69,21 +71,6 @@ def scale_of(layer: NeuronLayer) -> tuple[Tensor, str | None]:
 def _reach(weight: Tensor, channels: int) -> Tensor:
     """Largest sum of |weight| for each output channel, [C]."""
     return weight.expand(channels) if weight.ndim < 2 else weight.flatten(1).sum(1)
-
-
-def _quantise(layer: NeuronLayer, source: NeuronLayer, scale: Tensor) -> None:
-    scale = scale.to(layer.bias.device).double()
-
-    def fixed(values: Tensor, by: Tensor = scale, dtype: torch.dtype = torch.int32) -> Tensor:
-        return (values.to(scale.device).double() * by).round().to(dtype)
-
-    for term, exact in zip(layer.terms, source.terms, strict=True):
-        by = scale if exact.weight.ndim < 2 else scale.reshape(-1, *[1] * (exact.weight.ndim - 1))
-        # a residual connection is no matrix product: its one weight a channel costs nothing
-        term.weight = fixed(exact.weight, by, torch.int32 if isinstance(term, ScaleTerm) else torch.int8)
-    layer.bias = fixed(source.bias)
-    layer.initial_potential = fixed(source.initial_potential)
-    layer.threshold = fixed(torch.ones((), dtype=torch.float64))
 
 
 def to_half(program: Program, precision: str) -> tuple[Program, dict[str, str]]:

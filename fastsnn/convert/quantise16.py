@@ -6,7 +6,7 @@ with the int32 network, and half of the room is kept for images that reach furth
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -82,13 +82,18 @@ def to_int16(exact: Program, program: Program, ranges: dict[str, Range]) -> tupl
         else:
             scale, why = scale_of(source, ranges[name])
             if why is None:
-                _quantise(layer, source, scale)
+                quantise(layer, source, scale, torch.int16, lambda term: torch.int16)
             else:
                 reasons[name] = why
+    require_some("int16", program, reasons)
+    return program, reasons
+
+
+def require_some(precision: str, program: Program, reasons: dict[str, str]) -> None:
+    """Raises ConversionError with the reasons where every neuron layer has one against a precision."""
     if len(reasons) == len(program.neurons):
         listed = "; ".join(f"{name}: {why}" for name, why in reasons.items())
-        raise ConversionError(f'precision "int16" fits none of the layers: {listed}')
-    return program, reasons
+        raise ConversionError(f'precision "{precision}" fits none of the layers: {listed}')
 
 
 def scale_of(layer: NeuronLayer, reached: Range) -> tuple[Tensor, str | None]:
@@ -125,15 +130,26 @@ def largest(term: Term, channels: int) -> Tensor:
     return weight.expand(channels) if weight.ndim < 2 else weight.flatten(1).amax(1)
 
 
-def _quantise(layer: NeuronLayer, source: NeuronLayer, scale: Tensor) -> None:
+def quantise(
+    layer: NeuronLayer,
+    source: NeuronLayer,
+    scale: Tensor,
+    dtype: torch.dtype,
+    weights: Callable[[Term], torch.dtype],
+) -> None:
+    """Gives a layer the numbers of the same layer in float64 as multiples of 1 / scale.
+
+    scale    [C] what one threshold becomes
+    dtype    of bias, threshold and V(0);  weights gives that of the weights of a term
+    """
     scale = scale.to(layer.bias.device).double()
 
-    def fixed(values: Tensor, by: Tensor = scale) -> Tensor:
-        return (values.to(scale.device).double() * by).round().to(torch.int16)
+    def fixed(values: Tensor, by: Tensor = scale, kind: torch.dtype = dtype) -> Tensor:
+        return (values.to(scale.device).double() * by).round().to(kind)
 
     for term, exact in zip(layer.terms, source.terms, strict=True):
         by = scale if exact.weight.ndim < 2 else scale.reshape(-1, *[1] * (exact.weight.ndim - 1))
-        term.weight = fixed(exact.weight, by)
+        term.weight = fixed(exact.weight, by, weights(term))
     layer.bias = fixed(source.bias)
     layer.initial_potential = fixed(source.initial_potential)
     layer.threshold = fixed(torch.ones((), dtype=torch.float64))
