@@ -9,8 +9,8 @@ from torch import Tensor
 
 from fastsnn import _env
 
-# the oldest that has what the kernels use: tuples of pointers, and constants that are tuples
-LEAST_VERSION = (3, 3)
+# the oldest that compiles the kernels: 3.4 does not end on functions that call themselves
+LEAST_VERSION = (3, 5)
 # the oldest GPUs with the tensor-core instructions that they are compiled to
 LEAST_CAPABILITY = (8, 0)
 

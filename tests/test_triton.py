@@ -31,10 +31,10 @@ def test_without_triton_it_says_what_to_install(monkeypatch):
     assert 'pip install "fastsnn[triton]"' in _triton.reason()
 
 
-@pytest.mark.parametrize("version", ["2.3.1", "3.2.0"])
+@pytest.mark.parametrize("version", ["2.3.1", "3.4.0"])
 def test_an_old_triton_is_named_with_the_one_that_is_needed(monkeypatch, version):
     installed(monkeypatch, version)
-    assert _triton.reason() == f"triton 3.3 or newer is needed, {version} is installed: pip install -U triton"
+    assert _triton.reason() == f"triton 3.5 or newer is needed, {version} is installed: pip install -U triton"
 
 
 def test_without_a_gpu(monkeypatch):

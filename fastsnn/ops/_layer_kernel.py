@@ -73,6 +73,7 @@ def multiply(
     KERNEL_H: tl.constexpr = INPUT[6]
     KERNEL_W: tl.constexpr = INPUT[7]
     LENGTH: tl.constexpr = INPUT[5] * KERNEL_H * KERNEL_W * CHANNELS
+    WINDOW: tl.constexpr = INPUT[17] * INPUT[18] * INPUT[19]
     # a slice of K channels belongs to one tap, or each of its numbers to a tap of its own
     EVEN: tl.constexpr = CHANNELS % K == 0
     SLICES: tl.constexpr = (LENGTH + K * PARTS - 1) // (K * PARTS)
@@ -103,7 +104,7 @@ def multiply(
             # a part may have slices behind the last one: without spikes, but NaN from behind the weights would count
             slice_at = tl.minimum(number, (LENGTH - 1) // K)
         operand = tl.load(column_of + slice_at * K)
-        for window in tl.static_range(INPUT[17] * INPUT[18] * INPUT[19]):
+        for window in tl.static_range(WINDOW):
             dd = d + window // (INPUT[18] * INPUT[19])
             hh = h + (window // INPUT[19]) % INPUT[18]
             ww = w + window % INPUT[19]

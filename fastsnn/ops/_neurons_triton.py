@@ -29,7 +29,7 @@ def _repeating(period, FACTOR: tl.constexpr, BLOCK: tl.constexpr):
 @triton.jit
 def _within(place, period, FACTOR: tl.constexpr):
     """Each place as (laps of the period, number within the period), with one division for up to 16 neighbours."""
-    GROUP: tl.constexpr = min(FACTOR, 16)
+    GROUP: tl.constexpr = FACTOR if FACTOR < 16 else 16
     first = place // GROUP * GROUP
     return first // period, tl.max_contiguous(tl.multiple_of(first % period + place % GROUP, GROUP), GROUP)
 
