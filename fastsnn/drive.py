@@ -75,9 +75,9 @@ class Constant(Driver):
     def __init__(self, layer: NeuronLayer, terms: Sequence[Term], exact: bool, backend: str) -> None:
         super().__init__(layer)
         self.terms, self.exact = terms, exact
-        # by name, because only who has a GPU has what its module imports
-        self.run = {"native": _neurons.run, "triton": None}.get(backend)
+        self.run = _neurons.run if backend == "native" else None
         if backend == "triton":
+            # by name, because its module imports Triton
             self.run = load("fastsnn.ops._neurons_triton:run")
         self.fixed = _fixed(layer, terms, backend) if exact and self.run is not None else None
 

@@ -112,7 +112,7 @@ class Prepared:
         return all_words.flatten(1), weight
 
     def word(self, T: int) -> torch.dtype:
-        """The dtype of words in a run: to open bytes to float16 operands takes more instructions of int16 words."""
+        """The dtype of words in a run. Bytes take more instructions to open to float16 operands than int16 words do."""
         return torch.int16 if self.padded and self.half and T <= 8 else word_dtype(T)
 
     def give_back(self, words: Tensor) -> None:

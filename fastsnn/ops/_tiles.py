@@ -1,6 +1,6 @@
 """How large the tiles of a layer on a GPU are: what there is to choose from, and what is usual."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # rows and channels of tiles that are measured: with fewer, weights are read more often; with more, fewer blocks fit
 SIZES = ((128, 128), (256, 128), (128, 256), (256, 64), (128, 64), (64, 128), (64, 64))
@@ -83,6 +83,7 @@ def choices(problem: Problem, processors: int, memory: int) -> tuple[Tile, ...]:
     for rows, N in SIZES:
         if rows >= problem.steps and N <= power(max(problem.outputs, 16)):
             found.append(Tile(rows, N, K, 8 if rows * N > 64 * 128 else 4))
+    found.append(replace(found[0], stages=4))
     slices = -(-problem.length // K)
     for parts in () if problem.whole else (2, 4, 8):
         if tiles(problem, 64, 64) * parts <= 4 * processors and slices >= 4 * parts and problem.steps <= 64:
