@@ -78,6 +78,7 @@ class SpikingNetwork(nn.Module):
     @torch.inference_mode()
     def spikes(self, x: Tensor, timesteps: int | None = None) -> dict[str, SpikeTrain]:
         """The spike train of every neuron layer, by name; neurons are [B, *S, C], channels last."""
+        self._check(x)
         words: dict[str, list[Tensor]] = {name: [] for name in self.program.neurons}
         lengths = []
         for T, recorded, _ in self._run(x, timesteps, record=words):
@@ -235,7 +236,6 @@ class SpikingNetwork(nn.Module):
         record: Iterable[str] = (),
         over_time: bool = False,
     ) -> Iterator[tuple[int, dict[str, Tensor], list[Tensor]]]:
-        self._check(x)
         steps, prepared = self._steps(timesteps), self._prepare()
         with explained(prepared, x, steps):
             simulation = Simulation(self.program, x, prepared)
