@@ -153,6 +153,33 @@ def test_every_reason_is_listed():
     assert [line.split()[0] for line in lines] == ["1", "3", "4", "6"]
 
 
+@pytest.mark.parametrize(
+    "inside, match",
+    [
+        (lambda x: x.to(torch.int32).float(), "_to_copy.* it rounds activations to torch.int32"),
+        (lambda x: x.bool().float(), "_to_copy.* it rounds activations to torch.bool"),
+        (lambda x: x + torch.rand(1), "rand.* it draws random numbers, which a conversion would freeze"),
+        (lambda x: x + torch.randn(1, 4, 1, 1), "randn.* it draws random numbers"),
+        (lambda x: x + torch.rand_like(x), "rand_like.* it draws random numbers"),
+    ],
+)
+def test_what_would_be_silently_wrong_is_refused(inside, match):
+    model = Body(lambda m, x: m.fc(inside(F.relu(m.a(x))).mean((2, 3))), a=conv(3, 4), fc=nn.Linear(4, 4))
+    with pytest.raises(ConversionError, match=match):
+        convert(model)
+
+
+@pytest.mark.parametrize(
+    "inside", [lambda x: x.double().float(), lambda x: x.clone(), lambda x: F.dropout(x, 0.5, False)]
+)
+def test_what_changes_nothing_is_not(inside):
+    a, fc = conv(3, 4), nn.Linear(4, 4)
+    plain, changed = (
+        convert(Body(lambda m, x, f=f: m.fc(f(F.relu(m.a(x))).mean((2, 3))), a=a, fc=fc)) for f in (lambda x: x, inside)
+    )
+    assert torch.equal(plain(photos()), changed(photos()))
+
+
 @pytest.mark.parametrize("tail", [nn.Softmax(1), nn.LogSoftmax(-1), nn.Sigmoid()], ids=lambda m: type(m).__name__)
 def test_functions_of_the_output_apply_to_the_mean(tail):
     plain, ended = convert(small(), precision="float64"), convert(small(tail), precision="float64")

@@ -90,10 +90,12 @@ def apply(graph: Graph, node: torch.fx.Node, operator: str, name: str, origin: s
             return None
         if node.target is py.getitem:
             return _item(*args)
+        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()) and operator not in RULES:
+            raise Refusal("it draws random numbers, which a conversion would freeze")
         if not nodes or operator in SHAPE_ONLY:
             return _constant(call, args, kwargs)
         if operator in IDENTITY:
-            return nodes[0]
+            return _same(nodes[0], node)
         if any(isinstance(n.payload, Refused) for n in nodes) and (operator in MOVEMENT or operator in RULES):
             # it might convert if its inputs did; a product of two of them never does
             raise Refusal(PRODUCT if len(nodes) > 1 and operator in PRODUCTS else "")
@@ -109,6 +111,14 @@ def apply(graph: Graph, node: torch.fx.Node, operator: str, name: str, origin: s
         reason = f"{operator} with these arguments is not supported ({type(error).__name__}: {error})"
     shape = call.shape if node.meta.get("val") is not None else ()
     return call.add(Refused(reason), *nodes, shape=shape)
+
+
+def _same(value: Node, node: torch.fx.Node) -> Node:
+    """The value itself, of an operator that changes its memory or its floating dtype only."""
+    dtype = node.meta["val"].dtype
+    if not dtype.is_floating_point:
+        raise Refusal(f"it rounds activations to {dtype}, which spikes cannot")
+    return value
 
 
 def _item(values: Any, index: int) -> Any:
