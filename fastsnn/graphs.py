@@ -62,7 +62,7 @@ class Graphs:
         """What `run` gives, from a graph of this batch size or a larger one.
 
         A batch that is smaller than a recorded one, such as the last of a data set, is padded the first time that it
-        comes, and recorded itself when it comes again.
+        comes, and recorded itself when it comes again, as long as there is room.
         """
         with self._lock:
             stream = self._wait(x)
@@ -90,7 +90,8 @@ class Graphs:
             self._kept.move_to_end(own)
             return self._kept[own]
         larger = [key for key in self._kept if key[1:] == kind and key[0] > len(x)]
-        if larger and own not in self._seen:
+        # where all places are taken, sizes that change all the time would only push one another out
+        if larger and (own not in self._seen or len(self._kept) >= MOST):
             self._seen.add(own)
             return self._kept[min(larger)]
         while len(self._kept) >= MOST:

@@ -89,6 +89,14 @@ def test_only_so_many_are_kept_and_the_oldest_goes(graphs):
     assert len(Recorder.made) == before + 1
 
 
+def test_sizes_that_change_all_the_time_are_padded_once_there_is_no_room(graphs):
+    graphs(images(64), 2, False)
+    for _ in range(3):
+        for n in range(1, 40):
+            assert torch.equal(graphs(images(n), 2, False)[0], images(n) * 2)
+    assert len(Recorder.made) == MOST
+
+
 def test_threads_take_turns(graphs):
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda seed: graphs(images(4, seed), 2, False)[0], range(40)))
