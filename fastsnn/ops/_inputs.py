@@ -22,7 +22,7 @@ class Product:
     """An input whose sums are a matrix product.
 
     source    number of the input
-    geometry  what the kernel calls INPUTS[I]
+    geometry  what the kernel calls INPUTS[INDEX]
     weight    [planes, O, row] int8, float16, bfloat16 or float32
     length    numbers that a sum has
     pooled    window of words that each tap adds up (3)
@@ -50,7 +50,7 @@ class Look:
     """One tap of a depthwise input.
 
     source    number of the input
-    geometry  what the kernel calls TAPS[I]
+    geometry  what the kernel calls TAPS[INDEX]
     weight    [O] int32 or float32
     """
 

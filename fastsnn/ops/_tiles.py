@@ -27,18 +27,18 @@ class Tile:
 
     def __str__(self) -> str:
         parts = f", sum in {self.parts} parts" if self.parts > 1 else ""
-        return f"tiles {self.rows}x{self.N}x{self.K}{parts}"
+        return f"tiles {self.rows}x{self.N}x{self.K} in {self.stages} stages{parts}"
 
 
 @dataclass(frozen=True)
 class Problem:
     """What decides a tile.
 
-    rows     of the matrix product: positions times steps
-    outputs  of a group;  groups  their number
-    length   numbers that a sum has, each of `bits` bits
-    steps    rounded up to a power of two
-    whole    the sum cannot be taken in parts
+    rows      of the matrix product: positions times steps
+    outputs   of a group;  groups  their number
+    length    numbers that a sum has, each of `bits` bits
+    steps     rounded up to a power of two
+    whole     the sum cannot be taken in parts
     channels  numbers of one tap that follow each other: slices of the sum that divide them are read without waste
     """
 
