@@ -312,7 +312,7 @@ def test_linear_layers(g, device):
     plan = agrees(layer, device, None)
     assert plan.label == "float16 x 1, tiles by shape"
     plan = agrees(layer, device, (32, 32, 16, 4, 3, 4))
-    assert plan.label == "float16 x 1, tiles 32x32x16, sum in 4 parts"
+    assert plan.label == "float16 x 1, tiles 32x32x16 in 3 stages, sum in 4 parts"
 
 
 @pytest.mark.parametrize("size", [(9,), (3, 3, 4)])
