@@ -10,6 +10,7 @@ from fastsnn.drive import Choice, Driver, driver
 from fastsnn.head import Readout, readout_of
 from fastsnn.ops import readout
 from fastsnn.ops._route import Route
+from fastsnn.ops._step import HALVES
 from fastsnn.program import Layer, NeuronLayer, Program, RouteLayer
 from fastsnn.spikes import word_dtype
 
@@ -17,7 +18,6 @@ from fastsnn.spikes import word_dtype
 KINDS = 16
 # channels that a position's words are padded to on a GPU, so that 16 bytes can be read at once
 ALIGNED = 16
-HALVES = (torch.float16, torch.bfloat16)
 
 
 class _Free(threading.local):

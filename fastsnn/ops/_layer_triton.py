@@ -12,6 +12,7 @@ from fastsnn import _env, _triton
 from fastsnn.ops import _layer_kernel, _taps_kernel, _three, _tile_cache
 from fastsnn.ops._inputs import sorted_inputs
 from fastsnn.ops._neuron_kernel import NUMBERS
+from fastsnn.ops._step import HALVES
 from fastsnn.ops._tiles import Problem, Tile, choices, power, usual
 from fastsnn.ops._unpack_kernel import shift_table
 from fastsnn.spikes import word_dtype
@@ -231,7 +232,7 @@ class TritonPlan:
     def _capped(self, steps: int) -> bool:
         """Whether registers are kept so few that two blocks fit a multiprocessor: only where none then spill."""
         looked = bool(self.looks) and (self.number == "i16" or steps <= 8)
-        few = steps <= 4 and self.operand in (torch.float16, torch.bfloat16)
+        few = steps <= 4 and self.operand in HALVES
         if self.pooled or looked or few or _env.TRITON_INTERPRET:
             return False
         # asked of Triton, which may compile for another GPU than there is

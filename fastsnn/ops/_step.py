@@ -19,7 +19,8 @@ LIMIT_16 = 2**14
 
 
 # what sums and neurons are computed in, where weights are stored in fewer bits
-VALUES = {torch.int8: torch.int32, torch.float16: torch.float32, torch.bfloat16: torch.float32}
+HALVES = (torch.float16, torch.bfloat16)
+VALUES = {torch.int8: torch.int32, **dict.fromkeys(HALVES, torch.float32)}
 
 
 def value_dtype(weights: torch.dtype) -> torch.dtype:

@@ -8,6 +8,8 @@ import torch
 import triton
 import triton.language as tl
 
+from fastsnn.ops._step import HALVES
+
 # what a spike is worth in each kind of operand
 SPIKE = {torch.int8: 1, torch.float32: 1, torch.float16: 2, torch.bfloat16: 2}
 
@@ -20,7 +22,7 @@ def shift_table(
     plain  for the kernel without inline assembly
     """
     t = torch.arange(steps)
-    if not plain and operand in (torch.float16, torch.bfloat16):
+    if not plain and operand in HALVES:
         t = ((6 if words == torch.uint8 else 14) - t) % 32
     return t.to(words).to(device)
 
