@@ -16,3 +16,10 @@ CACHE: str = os.environ.get("FASTSNN_CACHE") or os.path.join(os.path.expanduser(
 
 # TRITON_INTERPRET=1: Triton's own switch; its kernels then run on the CPU, for tests.
 TRITON_INTERPRET: bool = os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
+
+# FASTSNN_SANITIZE=1: emulated CUDA kernels are compiled with AddressSanitizer and UndefinedBehaviorSanitizer, for tests
+# in a process that has loaded both. A build of fastsnn reads the same variable.
+SANITIZE: bool = os.environ.get("FASTSNN_SANITIZE") == "1"
+
+# CXX: the C++ compiler that emulates CUDA kernels for tests, as for a build; unset: g++, c++ or clang++.
+CXX: str | None = os.environ.get("CXX") or None

@@ -1,6 +1,7 @@
 """The inputs of a layer as its GPU kernels take them: matrix products of packed weights, and words looked at."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product as grid
 from math import prod
 
@@ -74,30 +75,73 @@ def sorted_inputs(
     wide    32-bit sums may leave 32 bits
     proven  the weights may be looked at
     """
+    dense, depthwise, common = split_inputs(
+        inputs, weights, stride, padding, dilation, groups, proven, MOST_LOOKS
+    )
+    looks = [look for d in depthwise for look in _looks(d.source, d.weight, inputs[d.source], d.window)]
+    planes = max((_planes(weights[d.source], proven) for d in dense), default=1)
+    # the kernel sums the two lowest planes apart from the others where there are five
+    planes = 5 if wide and planes > 1 else planes
+    products = [Product(d.source, d.weight, d.pooled, inputs[d.source], d.window, planes) for d in dense]
+    return products, looks, common
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of a layer in three dimensions.
+
+    source  its number
+    weight  [O, C / groups, d, h, w]; of a window that a pool was folded into, without its repetitions
+    window  (kernel, stride, padding, dilation) of the whole kernel
+    pooled  how often a tap of the weight is repeated (3)
+    """
+
+    source: int
+    weight: Tensor
+    window: tuple
+    pooled: tuple[int, ...]
+
+
+def split_inputs(
+    inputs: Sequence[Sequence[int]],
+    weights: Sequence[Tensor],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: Sequence[int],
+    proven: bool,
+    most_taps: int | None = None,
+) -> tuple[list[Input], list[Input], int]:
+    """(inputs that several channels are summed of, depthwise inputs, groups that all of the former have).
+
+    Arguments as in `conv_if`; weights of the former are of one floating-point type, if of any.
+
+    most_taps  of all depthwise inputs together; what is beyond is summed as zeros between the channels
+    """
     dims = weights[0].ndim - 2
-    looks: list[Look] = []
+    depthwise: list[Input] = []
     rest: dict[int, tuple] = {}
+    taps = 0
     for i, (size, weight) in enumerate(zip(inputs, weights, strict=True)):
         part = slice(i * dims, (i + 1) * dims)
         window = _three.geometry(weight.shape[2:], stride[part], padding[part], dilation[part])
-        if groups[i] == size[-1] and len(looks) + prod(window[0]) <= MOST_LOOKS:
-            looks += _looks(i, weight, size, window)
+        count = prod(window[0])
+        if groups[i] == size[-1] and (most_taps is None or taps + count <= most_taps):
+            depthwise.append(Input(i, weight.reshape(*weight.shape[:2], *window[0]), window, (1, 1, 1)))
+            taps += count
         else:
             rest[i] = window
     together = {groups[i] for i in rest}
     common = together.pop() if len(together) == 1 else 1
     kinds = {weights[i].dtype for i in rest if weights[i].is_floating_point()}
-    planes = max((_planes(weights[i], proven) for i in rest), default=1)
-    # the kernel sums the two lowest planes apart from the others where there are five
-    planes = 5 if wide and planes > 1 else planes
-    products = []
+    dense = []
     for i, window in rest.items():
         weight = weights[i] if groups[i] == common else ungrouped(weights[i], groups[i])
         if len(kinds) > 1:
             weight = weight.float()
         weight, pooled = _pooled(weight.reshape(*weight.shape[:2], *window[0]), window[3], proven)
-        products.append(Product(i, weight, pooled, inputs[i], window, planes))
-    return products, looks, common
+        dense.append(Input(i, weight, window, pooled))
+    return dense, depthwise, common
 
 
 def digits(weight: Tensor, planes: int) -> list[Tensor]:

@@ -12,6 +12,7 @@ from fastsnn import _env, _triton
 from fastsnn.ops import _layer_kernel, _taps_kernel, _three, _tile_cache
 from fastsnn.ops._inputs import sorted_inputs
 from fastsnn.ops._neuron_kernel import NUMBERS
+from fastsnn.ops._repeated import within_32_bits
 from fastsnn.ops._step import HALVES
 from fastsnn.ops._tiles import Problem, Tile, choices, power, usual
 from fastsnn.ops._unpack_kernel import shift_table
@@ -57,7 +58,7 @@ class TritonPlan:
         self.out = tuple(_three.sizes(shape[1:-1]))
         self.number = NUMBERS[self.dtype]
         self.hard, self.strict = reset == "hard", comparator == ">"
-        self.wide = self.number == "i32" and (not proven or not _fits(weights, bias, bias_varies))
+        self.wide = self.number == "i32" and (not proven or not within_32_bits(weights, bias, bias_varies))
         self.products, self.looks, self.groups = sorted_inputs(
             inputs, weights, stride, padding, dilation, groups, self.wide, proven
         )
@@ -273,12 +274,3 @@ def pitch_of(words: Tensor) -> int:
         inner *= size
     return words.shape[-1]
 
-
-def _fits(weights: Sequence[Tensor], bias: Tensor | None, bias_varies: bool) -> bool:
-    """Whether no current can leave 32 bits."""
-    reach = float(torch.stack([w.double().abs().flatten(1).sum(1) for w in weights]).sum(0).max())
-    if bias_varies:
-        reach += 2.0**30
-    elif bias is not None and bias.numel():
-        reach += float(bias.double().abs().max())
-    return reach < 2.0**31 - 1

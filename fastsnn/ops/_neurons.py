@@ -1,10 +1,11 @@
-"""Neurons without weights in the native module: how values that spread over them become addresses and periods."""
+"""Neurons without weights in the native module: their numbers become addresses and periods."""
 
 import torch
 from torch import Tensor
 
 from fastsnn import _native
 from fastsnn.ops._plan import NUMBERS
+from fastsnn.ops._repeated import biases, repeated
 from fastsnn.spikes import word_dtype
 
 
@@ -33,8 +34,8 @@ def run(
     # 32-bit sums with a bias, or with a threshold below 0, can leave 32 bits before they saturate
     if number == "i32" and (bias is not None or bool((threshold < 0).any())):
         number = "wide"
-    start, theta = _repeated(v, shape), _repeated(threshold, shape)
-    add, step = _biases(bias, shape, T)
+    start, theta = repeated(v, shape), repeated(threshold, shape)
+    add, step = biases(bias, shape, T)
     cpu.neurons(
         getattr(cpu.Number, number),
         current.data_ptr(),
@@ -56,24 +57,3 @@ def run(
         torch.get_num_threads(),
     )
     return out, after
-
-
-def _repeated(values: Tensor, shape: torch.Size) -> Tensor:
-    """Contiguous numbers that repeat over the neurons from the right: one, the last dimensions, or all of them."""
-    while values.ndim and values.shape[0] == 1:
-        values = values[0]
-    if values.ndim and values.shape != shape[len(shape) - values.ndim :]:
-        values = values.expand(shape)
-    return values.contiguous()
-
-
-def _biases(bias: Tensor | None, shape: torch.Size, T: int) -> tuple[Tensor | None, int]:
-    """The biases, and how many numbers there are for each step: 0 where all steps share them."""
-    if bias is None:
-        return None, 0
-    if bias.ndim <= len(shape):
-        return _repeated(bias, shape), 0
-    if bias.shape[0] == 1:
-        return _repeated(bias[0], shape), 0
-    steps = torch.stack([_repeated(b, shape) for b in bias])
-    return steps, steps[0].numel()

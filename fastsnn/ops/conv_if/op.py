@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fastsnn import _native, _triton
+from fastsnn import _cuda, _native, _triton
 from fastsnn._registry import Backend, choose
 from fastsnn.ops import _checks
 from fastsnn.ops._step import as_values, value_dtype
@@ -13,6 +13,7 @@ from fastsnn.spikes import word_dtype
 
 BACKENDS = (
     Backend("triton", "fastsnn.ops.conv_if.triton_kernel:conv_if", _triton.refuse_layer, _triton.reason),
+    Backend("cuda", "fastsnn.ops.conv_if.cuda:conv_if", _cuda.refuse, _cuda.reason),
     Backend("native", "fastsnn.ops.conv_if.native:conv_if", _native.refuse, _native.reason),
     Backend("reference", "fastsnn.ops.conv_if.reference:conv_if", lambda *_: None),
 )

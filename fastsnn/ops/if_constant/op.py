@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from fastsnn import _native, _triton
+from fastsnn import _cuda, _native, _triton
 from fastsnn._registry import Backend, choose
 from fastsnn.ops import _checks
 from fastsnn.ops._step import as_values
@@ -11,6 +11,7 @@ from fastsnn.spikes import word_dtype
 
 BACKENDS = (
     Backend("triton", "fastsnn.ops.if_constant.triton_kernel:if_constant", _triton.refuse, _triton.reason),
+    Backend("cuda", "fastsnn.ops.if_constant.cuda:if_constant", _cuda.refuse, _cuda.reason),
     Backend("native", "fastsnn.ops.if_constant.native:if_constant", _native.refuse, _native.reason),
     Backend("reference", "fastsnn.ops.if_constant.reference:if_constant", lambda *_: None),
 )

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from fastsnn import _native, _triton
+from fastsnn import _cuda, _native, _triton
 from fastsnn._registry import Backend, choose
 from fastsnn.ops import _checks
 from fastsnn.ops._step import as_values
@@ -11,6 +11,7 @@ from fastsnn.spikes import word_dtype
 
 BACKENDS = (
     Backend("triton", "fastsnn.ops.if_steps.triton_kernel:if_steps", _triton.refuse, _triton.reason),
+    Backend("cuda", "fastsnn.ops.if_steps.cuda:if_steps", _cuda.refuse, _cuda.reason),
     Backend("native", "fastsnn.ops.if_steps.native:if_steps", _native.refuse, _native.reason),
     Backend("reference", "fastsnn.ops.if_steps.reference:if_steps", lambda *_: None),
 )

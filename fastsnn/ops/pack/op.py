@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from fastsnn import _native, _triton
+from fastsnn import _cuda, _native, _triton
 from fastsnn._registry import Backend, choose
 from fastsnn.ops import _checks
 from fastsnn.spikes import word_dtype
@@ -12,12 +12,8 @@ from fastsnn.spikes import word_dtype
 def _backends(function: str) -> tuple[Backend, ...]:
     return (
         Backend("triton", f"fastsnn.ops.pack.triton_kernel:{function}", _triton.refuse, _triton.reason),
-        Backend(
-            "native",
-            f"fastsnn.ops.pack.native:{function}",
-            _native.refuse,
-            _native.reason,
-        ),
+        Backend("cuda", f"fastsnn.ops.pack.cuda:{function}", _cuda.refuse, _cuda.reason),
+        Backend("native", f"fastsnn.ops.pack.native:{function}", _native.refuse, _native.reason),
         Backend("reference", f"fastsnn.ops.pack.reference:{function}", lambda *_: None),
     )
 

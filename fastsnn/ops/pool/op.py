@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fastsnn import _native, _triton
+from fastsnn import _cuda, _native, _triton
 from fastsnn._registry import Backend, choose
 from fastsnn.ops import _checks
 from fastsnn.spikes import word_dtype
@@ -15,6 +15,7 @@ from fastsnn.windows import output_size
 def _backends(function: str) -> tuple[Backend, ...]:
     return (
         Backend("triton", f"fastsnn.ops.pool.triton_kernel:{function}", _triton.refuse, _triton.reason),
+        Backend("cuda", f"fastsnn.ops.pool.cuda:{function}", _cuda.refuse, _cuda.reason),
         Backend("native", f"fastsnn.ops.pool.native:{function}", _native.refuse, _native.reason),
         Backend("reference", f"fastsnn.ops.pool.reference:{function}", lambda *_: None),
     )

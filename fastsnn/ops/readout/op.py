@@ -3,12 +3,13 @@
 import torch
 from torch import Tensor
 
-from fastsnn import _native, _triton
+from fastsnn import _cuda, _native, _triton
 from fastsnn._registry import Backend, choose
 from fastsnn.ops import _checks
 
 BACKENDS = (
     Backend("triton", "fastsnn.ops.readout.triton_kernel:readout", _triton.refuse, _triton.reason),
+    Backend("cuda", "fastsnn.ops.readout.cuda:readout", _cuda.refuse, _cuda.reason),
     Backend("native", "fastsnn.ops.readout.native:readout", _native.refuse, _native.reason),
     Backend("reference", "fastsnn.ops.readout.reference:readout", lambda *_: None),
 )

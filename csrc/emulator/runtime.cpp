@@ -1,0 +1,226 @@
+// Runs the threads of CUDA kernels on a CPU, for tests: block after block, the threads of a block in turn.
+//
+// A thread that waits (for its block, or for its warp to vote or exchange) gives way to the next one, each on a stack of
+// its own; threads that never wait share one. The order is fixed, or the reverse: where a result depends on it, a
+// barrier is missing. What never comes about is reported: threads that wait for ones that have ended, or elsewhere.
+#include <ucontext.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "emulator/device.h"
+
+EmulatorState emulator_state;
+
+namespace {
+
+enum class Wait { none, block, warp, done };
+
+constexpr std::size_t STACK = 256 * 1024;
+constexpr unsigned WARP = 32;
+
+struct Fiber {
+    ucontext_t context;
+    std::unique_ptr<char[]> stack{new char[STACK]};
+};
+
+struct Thread {
+    Fiber* fiber = nullptr;
+    Wait wait = Wait::none;
+};
+
+// What the threads of a warp bring to a vote or an exchange.
+struct Brought {
+    uint64_t value;
+    int predicate;
+};
+
+struct Machine {
+    std::vector<std::unique_ptr<Fiber>> fibers;
+    std::vector<Fiber*> idle;
+    std::vector<Thread> threads;
+    std::vector<Brought> brought;
+    ucontext_t scheduler;
+    unsigned current = 0;
+    void (*kernel)(const void*) = nullptr;
+    const void* call = nullptr;
+    std::unique_ptr<unsigned char[]> shared;
+    bool failed = false;
+    char message[200];
+};
+
+Machine machine;
+
+void fail(const char* what) {
+    if (!machine.failed) {
+        const EmulatorIndex& b = emulator_state.block;
+        std::snprintf(machine.message, sizeof machine.message, "block %u, %u: %s", b.x, b.y, what);
+    }
+    machine.failed = true;
+}
+
+// Gives way until what the thread waits for has come about.
+void wait_for(Wait what) {
+    Thread& self = machine.threads[machine.current];
+    self.wait = what;
+    swapcontext(&self.fiber->context, &machine.scheduler);
+}
+
+void enter() {
+    for (;;) {
+        machine.kernel(machine.call);
+        Thread& self = machine.threads[machine.current];
+        self.wait = Wait::done;
+        // the next thread that begins may begin here
+        swapcontext(&self.fiber->context, &machine.scheduler);
+    }
+}
+
+// Apart from its caller, whose variables would be in registers that the saved context does not have.
+void prepare(Fiber& fiber) {
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack.get();
+    fiber.context.uc_stack.ss_size = STACK;
+    fiber.context.uc_link = &machine.scheduler;
+    makecontext(&fiber.context, enter, 0);
+}
+
+Fiber* begin() {
+    if (!machine.idle.empty()) {
+        Fiber* fiber = machine.idle.back();
+        machine.idle.pop_back();
+        return fiber;
+    }
+    machine.fibers.emplace_back(new Fiber);
+    prepare(*machine.fibers.back());
+    return machine.fibers.back().get();
+}
+
+void go_on(unsigned i) {
+    Thread& thread = machine.threads[i];
+    machine.current = i;
+    const EmulatorIndex& size = emulator_state.block_size;
+    emulator_state.thread = {i % size.x, i / size.x % size.y, i / (size.x * size.y)};
+    if (!thread.fiber) {
+        thread.fiber = begin();
+    }
+    swapcontext(&machine.scheduler, &thread.fiber->context);
+    if (thread.wait == Wait::done) {
+        machine.idle.push_back(thread.fiber);
+    }
+}
+
+// Lets the threads [first, last) go on if all that are not done wait for `what`; false where some do not.
+bool release(unsigned first, unsigned last, Wait what) {
+    bool any = false;
+    for (unsigned i = first; i < last; ++i) {
+        any |= machine.threads[i].wait == what;
+        if (machine.threads[i].wait != what) {
+            if (machine.threads[i].wait == Wait::done) {
+                continue;
+            }
+            return false;
+        }
+    }
+    for (unsigned i = first; i < last; ++i) {
+        if (any && machine.threads[i].wait == Wait::done) {
+            fail("a thread has ended that others wait for");
+        }
+        if (machine.threads[i].wait == what) {
+            machine.threads[i].wait = Wait::none;
+        }
+    }
+    return any;
+}
+
+void run_block(unsigned n, bool reverse) {
+    machine.threads.assign(n, Thread{});
+    machine.brought.assign((n + WARP - 1) / WARP * WARP, Brought{});
+    for (;;) {
+        bool ran = false, done = true;
+        for (unsigned j = 0; j < n; ++j) {
+            const unsigned i = reverse ? n - 1 - j : j;
+            if (machine.threads[i].wait == Wait::none) {
+                go_on(i);
+                ran = true;
+            }
+            done &= machine.threads[i].wait == Wait::done;
+        }
+        if (done) {
+            return;
+        }
+        for (unsigned first = 0; first < n; first += WARP) {
+            ran |= release(first, first + WARP < n ? first + WARP : n, Wait::warp);
+        }
+        ran |= release(0, n, Wait::block);
+        if (!ran) {
+            fail("threads wait at different places");
+        }
+        if (machine.failed) {
+            // stacks that are in the middle of something cannot begin anew
+            machine.fibers.clear();
+            machine.idle.clear();
+            return;
+        }
+    }
+}
+
+}  // namespace
+
+extern "C" {
+
+void* emulator_shared() {
+    return machine.shared.get();
+}
+
+void emulator_block_barrier() {
+    wait_for(Wait::block);
+}
+
+uint32_t emulator_ballot(int predicate) {
+    machine.brought[machine.current].predicate = predicate;
+    wait_for(Wait::warp);
+    const unsigned first = machine.current / WARP * WARP;
+    uint32_t votes = 0;
+    for (unsigned i = 0; i < WARP; ++i) {
+        votes |= static_cast<uint32_t>(machine.brought[first + i].predicate != 0) << i;
+    }
+    // nobody may bring something new before all have looked
+    wait_for(Wait::warp);
+    return votes;
+}
+
+uint64_t emulator_exchange(uint64_t value, int from) {
+    machine.brought[machine.current].value = value;
+    wait_for(Wait::warp);
+    const uint64_t got = machine.brought[machine.current / WARP * WARP + static_cast<unsigned>(from)].value;
+    wait_for(Wait::warp);
+    return got;
+}
+
+// Runs a kernel; null, or what went wrong.
+const char* emulator_launch(void (*kernel)(const void*), const void* call, const uint32_t* grid, uint32_t threads,
+                            std::size_t shared, int reverse) {
+    machine.kernel = kernel;
+    machine.call = call;
+    machine.failed = false;
+    emulator_state.block_size = {threads, 1, 1};
+    emulator_state.grid_size = {grid[0], grid[1], grid[2]};
+    for (uint32_t z = 0; z < grid[2]; ++z) {
+        for (uint32_t y = 0; y < grid[1]; ++y) {
+            for (uint32_t x = 0; x < grid[0] && !machine.failed; ++x) {
+                emulator_state.block = {x, y, z};
+                // as long as was asked for, and new: nothing is left of the last block
+                machine.shared.reset(new unsigned char[shared]);
+                std::memset(machine.shared.get(), 0xa5, shared);
+                run_block(threads, reverse != 0);
+            }
+        }
+    }
+    machine.shared.reset();
+    return machine.failed ? machine.message : nullptr;
+}
+}

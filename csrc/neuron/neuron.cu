@@ -1,0 +1,82 @@
+// Neurons without weights on a GPU: integrate-and-fire over T steps, potentials and words in registers.
+#include "common/device.cuh"
+
+namespace fastsnn {
+namespace device {
+
+// Values repeat over the neurons (see `repeated`); bias_step is how far apart the biases of two steps are, or 0.
+struct NeuronCall {
+    const void* currents;  // [T, N], or [N] for all steps
+    const void* v;
+    const void* threshold;
+    const void* bias;  // or null
+    void* words;       // [N / width, pitch], of which `width` are written
+    void* after;       // [N] potentials after the last step, or null
+    int64_t T, N, v_period, threshold_period, bias_period, bias_step, width, pitch;
+    int64_t hard, strict;
+};
+
+namespace {
+
+// steps whose currents are on their way at once
+constexpr int AHEAD = 8;
+
+// N neighbours a thread; where N > 1 all rows, periods of words and addresses are multiples of it.
+template <class E, class Word, int N, bool CONSTANT>
+FASTSNN_DEVICE void neurons(const NeuronCall& call) {
+    const E* currents = static_cast<const E*>(call.currents);
+    const E* bias = static_cast<const E*>(call.bias);
+    const bool biased = bias != nullptr, each = call.bias_step != 0;
+    for (int64_t n = thread() * N; n < call.N; n += threads() * N) {
+        E v[N], theta[N], add[N] = {}, drive[N];
+        uint32_t word[N] = {};
+        repeated<N>(v, static_cast<const E*>(call.v), call.v_period, n);
+        repeated<N>(theta, static_cast<const E*>(call.threshold), call.threshold_period, n);
+        if (biased && !each) {
+            repeated<N>(add, bias, call.bias_period, n);
+        }
+#pragma unroll
+        for (int i = 0; i < N; ++i) {
+            v[i] = Step<One<E>>::saturate(v[i]);
+        }
+        if (CONSTANT) {
+            load<N>(drive, currents + n);
+        }
+        for (int64_t first = 0; first < call.T; first += AHEAD) {
+            E ahead[AHEAD][N];
+            if (!CONSTANT) {
+#pragma unroll
+                for (int s = 0; s < AHEAD; ++s) {
+                    if (first + s < call.T) {
+                        load<N>(ahead[s], currents + (first + s) * call.N + n);
+                    }
+                }
+            }
+#pragma unroll
+            for (int s = 0; s < AHEAD; ++s) {
+                const int64_t t = first + s;
+                if (t < call.T) {
+                    if (each) {
+                        repeated<N>(add, bias + t * call.bias_step, call.bias_period, n);
+                    }
+#pragma unroll
+                    for (int i = 0; i < N; ++i) {
+                        const E current = driven(CONSTANT ? drive[i] : ahead[s][i], add[i]);
+                        v[i] = One<E>::sum(v[i], current);
+                        const bool fired = Step<One<E>>::fire(v[i], theta[i], call.hard != 0, call.strict != 0);
+                        word[i] |= static_cast<uint32_t>(fired) << t;
+                    }
+                }
+            }
+        }
+        const Division line = divide(n, call.width);
+        store<N>(static_cast<Word*>(call.words) + line.quotient * call.pitch + line.rest, word);
+        if (call.after) {
+            store<N>(static_cast<E*>(call.after) + n, v);
+        }
+    }
+}
+
+}  // namespace
+}  // namespace device
+}  // namespace fastsnn
