@@ -7,7 +7,7 @@ from importlib import import_module
 
 from torch import Tensor
 
-from fastsnn import _env
+from fastsnn import _env, _order
 from fastsnn.errors import BackendUnavailable
 
 NAMES = ("cuda", "triton", "native", "reference")
@@ -43,19 +43,39 @@ def choose(op: str, backends: tuple[Backend, ...], *tensors: Tensor) -> Callable
 
 def pick(op: str, backends: tuple[Backend, ...], *tensors: Tensor) -> Backend:
     """The first backend that accepts the call; a forced one that cannot raises with every backend's reason."""
+    return able(op, backends, *tensors, most=1)[0]
+
+
+def able(op: str, backends: tuple[Backend, ...], *tensors: Tensor, most: int | None = None) -> list[Backend]:
+    """The backends that accept the call, the preferred one first, `most` of them; raises where there is none."""
     forced = _env.BACKEND
     if forced is not None and forced not in NAMES:
         raise BackendUnavailable(f"FASTSNN_BACKEND must be one of {', '.join(NAMES)}, got {forced!r}")
-    reasons = []
-    for backend in backends:
+    found, reasons = [], []
+    for backend in _ordered(op, backends, tensors):
         why = f"FASTSNN_BACKEND={forced}" if forced not in (None, backend.name) else None
         why = why or backend.absent() or backend.refuse(*tensors)
         if why is None:
-            return backend
-        reasons.append(f"{backend.name}: {why}")
+            found.append(backend)
+            if len(found) == most:
+                return found
+        else:
+            reasons.append(f"{backend.name}: {why}")
+    if found:
+        return found
     missing = [name for name in NAMES if name not in {b.name for b in backends}]
     reasons += [f"{name}: this family has no {name} implementation" for name in missing]
     raise BackendUnavailable(f"{op}: no backend takes this call: " + "; ".join(reasons))
+
+
+def _ordered(op: str, backends: tuple[Backend, ...], tensors: tuple[Tensor, ...]) -> tuple[Backend, ...]:
+    """As declared, but that on a GPU the faster ones come first, where that was measured."""
+    if not tensors or not getattr(tensors[0], "is_cuda", False) or _env.BACKEND is not None:
+        return backends
+    order = _order.fastest(op, tensors)
+    ranks = {name: rank for rank, name in enumerate(order)}
+    # sorting is stable: what was not measured stays behind what was, in the order of declaration
+    return tuple(sorted(backends, key=lambda b: ranks.get(b.name, len(ranks)))) if ranks else backends
 
 
 def table() -> list[tuple[str, dict[str, str | None]]]:

@@ -6,16 +6,18 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from fastsnn._registry import load, pick
-from fastsnn.ops import _neurons, conv_if, if_constant, if_steps, linear_if
-from fastsnn.ops._fixed import FixedConvolution
+from fastsnn._registry import Backend, able, load
+from fastsnn.ops import conv_if, if_constant, if_steps, linear_if
+from fastsnn.ops._by_backend import FIXED, NEURONS, PLANS
+from fastsnn.ops._layer_gpu import GpuPlan
 from fastsnn.ops._plan import VECTORS, Plan
 from fastsnn.program import ConvTerm, Layer, LinearTerm, NeuronLayer, ScaleTerm, Term
 from fastsnn.program.fixed import saturated
 from fastsnn.windows import Shape
 
 Results = dict[str, Tensor]
-# of a layer in the native module (registers of a block, look at every word), on a GPU a tile, or None for the usual one
+# of a layer in the native module (registers of a block, look at every word), on a GPU (backend, its own choice), of
+# neurons without weights a backend; None for the usual one
 Choice = Any
 
 
@@ -50,9 +52,9 @@ class Driver:
     def choose(self, choice: Choice) -> None:
         """Takes another way to the same result."""
 
-    def remember(self, choice: Choice, batch: int, T: int) -> Choice:
-        """Told which choice is the fastest at a batch size; gives the one that runs of every batch size are to take."""
-        return choice
+    def remember(self, times: dict[Choice, float], batch: int, T: int) -> Choice:
+        """Told what each choice took at a batch size; gives the one that runs of every batch size are to take."""
+        return min(times, key=times.__getitem__)
 
 
 def driver(layer: NeuronLayer, layers: dict[str, Layer], timed: set[str], exact: bool) -> Driver:
@@ -60,26 +62,41 @@ def driver(layer: NeuronLayer, layers: dict[str, Layer], timed: set[str], exact:
     constant = [term for term in layer.terms if term.source not in timed]
     spikes = [term for term in layer.terms if layers[term.source].spiking]
     if len(constant) == len(layer.terms):
-        return Constant(layer, constant, exact, pick("if_constant", if_constant.op.BACKENDS, layer.bias).name)
-    backend = pick("conv_if", conv_if.op.BACKENDS, layer.bias, spikes[0].weight).name if spikes else "reference"
-    if len(spikes) + len(constant) < len(layer.terms) or not _fusable(spikes, layer.shape, backend != "reference"):
+        return Constant(layer, constant, exact, _names(able("if_constant", if_constant.op.BACKENDS, layer.bias)))
+    backends = ["reference"]
+    if spikes:
+        family, op = (linear_if, "linear_if") if len(layer.shape) == 1 else (conv_if, "conv_if")
+        backends = _names(able(op, family.op.BACKENDS, layer.bias, spikes[0].weight))
+    fusable = _fusable(spikes, layer.shape, backends != ["reference"])
+    if len(spikes) + len(constant) < len(layer.terms) or not fusable:
         return Steps(layer, [term for term in layer.terms if term.source in timed], constant, exact)
-    return Events(layer, spikes, constant, layers, exact, backend)
+    return Events(layer, spikes, constant, layers, exact, backends)
+
+
+def _names(backends: Sequence[Backend]) -> list[str]:
+    """What a driver chooses among: backends of one device, the reference only where there is nothing else."""
+    return [b.name for b in backends if b.name != "reference"] or ["reference"]
 
 
 class Constant(Driver):
     """Neurons that only read the image: one current for all steps."""
 
-    label = "constant"
-
-    def __init__(self, layer: NeuronLayer, terms: Sequence[Term], exact: bool, backend: str) -> None:
+    def __init__(self, layer: NeuronLayer, terms: Sequence[Term], exact: bool, backends: Sequence[str]) -> None:
         super().__init__(layer)
-        self.terms, self.exact = terms, exact
-        self.run = _neurons.run if backend == "native" else None
-        if backend == "triton":
-            # by name, because its module imports Triton
-            self.run = load("fastsnn.ops._neurons_triton:run")
-        self.fixed = _fixed(layer, terms, backend) if exact and self.run is not None else None
+        self.terms, self.exact, self.backends = terms, exact, backends
+        self.choose(backends[0])
+
+    @property
+    def label(self) -> str:  # type: ignore[override]
+        return f"constant, {self.backend}" if len(self.backends) > 1 else "constant"
+
+    def choices(self, batch: int, T: int) -> tuple[Choice, ...]:
+        return tuple(self.backends)
+
+    def choose(self, choice: Choice) -> None:
+        self.backend = choice
+        self.run = load(NEURONS[choice]) if choice in NEURONS else None
+        self.fixed = _fixed(self.layer, self.terms, choice) if self.exact and self.run is not None else None
 
     def __call__(
         self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool
@@ -129,11 +146,11 @@ class Events(Driver):
         constant: Sequence[Term],
         layers: dict[str, Layer],
         exact: bool,
-        backend: str,
+        backends: Sequence[str],
     ) -> None:
         super().__init__(layer)
         self.sources = [term.source for term in terms]
-        self.constant, self.exact, self.backend = constant, exact, backend
+        self.constant, self.exact, self.backend = constant, exact, backends[0]
         convs = [as_conv(term, layer.shape) for term in terms]
         self.weights = [conv.weight.contiguous() for conv in convs]
         self.inputs = [layers[name].shape for name in self.sources]
@@ -143,10 +160,11 @@ class Events(Driver):
         self.groups = [conv.groups for conv in convs]
         self.grouped = any(g not in (1, s[-1]) for g, s in zip(self.groups, self.inputs, strict=True))
         self.plan: Any = None
-        if backend == "native":
+        if self.backend == "native":
             self.choose(None)
-        elif backend == "triton":
-            self.plan = load("fastsnn.ops._layer_triton:TritonPlan")(**self._layer())
+        elif self.backend in PLANS:
+            op = "linear_if" if len(layer.shape) == 1 else "conv_if"
+            self.plan = GpuPlan(op, [name for name in backends if name in PLANS], **self._layer())
 
     @property
     def label(self) -> str:  # type: ignore[override]
@@ -172,24 +190,25 @@ class Events(Driver):
         }
 
     def choices(self, batch: int, T: int) -> tuple[Choice, ...]:
-        if self.backend == "triton":
-            return (None, *self.plan.tiles(batch, T))
+        if self.backend in PLANS:
+            return self.plan.choices(batch, T)
         if self.backend == "native":
             dense = tuple((v, True) for v in VECTORS) if self.grouped else ()
             return (None, *((v, False) for v in VECTORS), *dense)
         return (None,)
 
     def choose(self, choice: Choice) -> None:
-        if self.backend == "triton":
-            self.plan.tile = choice
+        if self.backend in PLANS:
+            self.plan.choose(choice)
         elif self.backend == "native":
             vectors, dense = choice or (0, False)
             self.plan = Plan(**self._layer(), vectors=vectors, dense=dense)
 
-    def remember(self, choice: Choice, batch: int, T: int) -> Choice:
-        if self.backend != "triton":
-            return choice
-        self.plan.remember(choice, batch, T)
+    def remember(self, times: dict[Choice, float], batch: int, T: int) -> Choice:
+        if self.backend not in PLANS:
+            return super().remember(times, batch, T)
+        # a GPU's plan finds what was measured for each batch size by itself
+        self.plan.remember(times, batch, T)
         return None
 
     def __call__(
@@ -246,7 +265,7 @@ def _sum(terms: Sequence[Term], inputs: Sequence[Tensor], exact: bool) -> Tensor
 
 def _fixed(layer: NeuronLayer, terms: Sequence[Term], backend: str) -> Any:
     """The constant current of a layer in integers, where it is one convolution or linear map of int32; or None."""
-    kind = FixedConvolution if backend == "native" else load("fastsnn.ops._fixed_triton:FixedConvolution")
+    kind = load(FIXED[backend])
     (term, *more) = terms
     if more or not isinstance(term, ConvTerm | LinearTerm) or term.weight.ndim > 5:
         return None

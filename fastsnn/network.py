@@ -170,7 +170,8 @@ class SpikingNetwork(nn.Module):
                     seconds = simulation.seconds[name]
                     times[name][choice] = min(times[name].get(choice, seconds), seconds)
         best = {name: min(found, key=found.__getitem__) for name, found in times.items()}
-        self._choices = {name: drivers[name].remember(choice, len(x), T) for name, choice in best.items()}
+        taken = {name: drivers[name].remember(found, len(x), T) for name, found in times.items()}
+        self._choices = {name: choice for name, choice in taken.items() if choice is not None}
         self._measured = {
             name: f"{driver.label}: {1e3 * times[name][best[name]]:.3g} ms"
             for name, driver in Prepared(self.program, best).drivers.items()

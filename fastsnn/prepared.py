@@ -9,6 +9,7 @@ from fastsnn._registry import pick
 from fastsnn.drive import Choice, Driver, driver
 from fastsnn.head import Readout, readout_of
 from fastsnn.ops import readout
+from fastsnn.ops._by_backend import PLANS
 from fastsnn.ops._route import Route
 from fastsnn.ops._step import HALVES
 from fastsnn.program import Layer, NeuronLayer, Program, RouteLayer
@@ -54,7 +55,7 @@ class Prepared:
         self.real = torch.float64 if double else torch.float32
         device = next(program.buffers()).device
         backend = pick("readout", readout.op.BACKENDS, torch.empty(0, device=device)).name
-        self.device, self.native, self.padded = device, backend == "native", backend == "triton"
+        self.device, self.native, self.padded = device, backend == "native", backend in PLANS
         terms = [term for la in self.layers.values() if isinstance(la, NeuronLayer) for term in la.terms]
         self.half = any(term.weight.dtype in HALVES for term in terms)
         self._wide_readout: Tensor | None = None

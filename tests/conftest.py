@@ -1,4 +1,4 @@
-"""What every test runs under: a fixed seed, poisoned memory, Triton interpreted where there is no GPU."""
+"""What every test runs under: a fixed seed, poisoned memory, GPU kernels interpreted or emulated without a GPU."""
 
 import os
 import random
@@ -13,6 +13,10 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 from fastsnn import _env
+from fastsnn.testing import emulator
+
+if not torch.cuda.is_available():
+    emulator.install()
 
 DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
 

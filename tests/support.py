@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from fastsnn import _env, _registry
+from fastsnn import _cuda, _env, _registry
 from fastsnn.errors import BackendUnavailable
 from fastsnn.testing.cases import CASES
 
@@ -160,6 +160,7 @@ NEURON_REFUSALS = pytest.mark.parametrize(
 
 def forced_backends_answer(monkeypatch, call, backends):
     """Each backend that cannot run here raises when forced, with every backend's reason; none falls back."""
+    monkeypatch.setattr(_cuda, "EMULATOR", None)
     able = {b.name for b in backends if b.absent() is None}
     unable = [name for name in _registry.NAMES if name not in able]
     assert unable

@@ -15,7 +15,7 @@ MOST_LINES = 300
 
 LEVELS = {
     0: ("errors", "_env", "_extras"),
-    1: ("_native", "_triton", "_registry", "spikes", "neurons", "windows"),
+    1: ("_native", "_triton", "_cuda", "_kept", "_order", "_registry", "spikes", "neurons", "windows"),
     2: ("ops",),
     3: ("nn", "testing"),
     4: (

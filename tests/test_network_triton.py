@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 import fastsnn
 from fastsnn import _env, _triton, engine
-from fastsnn.ops import _tile_cache
+from fastsnn.ops._tile_cache import TILES
 
 pytestmark = pytest.mark.skipif(_triton.reason() is not None, reason=str(_triton.reason()))
 
@@ -123,7 +123,7 @@ def test_the_layers_run_in_one_kernel_each(networks, triton):
     snn = networks["int8"].to(DEVICE)
     drivers = snn._prepare().drivers
     assert next(d.label for d in drivers.values()) == "constant"
-    kinds = {name: driver.plan for name, driver in drivers.items() if name != "relu"}
+    kinds = {name: driver.plan.plan("triton") for name, driver in drivers.items() if name != "relu"}
     assert all(plan is not None for plan in kinds.values())
     pooled = [name for name, plan in kinds.items() if plan.pooled]
     assert pooled, "the average pools are read as windows of words, not as larger kernels"
@@ -133,19 +133,20 @@ def test_the_layers_run_in_one_kernel_each(networks, triton):
 
 def test_tuning_keeps_the_spikes_and_remembers_the_tiles(networks, x, triton, tmp_path, monkeypatch):
     monkeypatch.setattr(_env, "CACHE", str(tmp_path))
-    _tile_cache._read.cache_clear()
+    TILES.forget()
     snn = networks["int8"].to(DEVICE)
     images = x[:1].to(DEVICE)
     before = snn(images, 2)
     for driver in snn._prepare().drivers.values():
         if getattr(driver, "plan", None) is not None:
             # two tiles are enough to choose from
-            few = driver.plan.tiles(1, 2)[:2]
-            monkeypatch.setattr(type(driver.plan), "tiles", lambda plan, batch, T, few=few: few)
+            plan = driver.plan.plan("triton")
+            few = plan.tiles(1, 2)[:2]
+            monkeypatch.setattr(type(plan), "tiles", lambda plan, batch, T, few=few: few)
     snn.tune(images, 2, rounds=1)
     assert torch.equal(snn(images, 2), before)
     (written,) = tmp_path.iterdir()
     assert "rows" not in written.name and written.suffix == ".json"
     assert "int8 x 1, tiles" in str(snn.report)
     snn.to("cpu")
-    _tile_cache._read.cache_clear()
+    TILES.forget()

@@ -75,9 +75,7 @@ def sorted_inputs(
     wide    32-bit sums may leave 32 bits
     proven  the weights may be looked at
     """
-    dense, depthwise, common = split_inputs(
-        inputs, weights, stride, padding, dilation, groups, proven, MOST_LOOKS
-    )
+    dense, depthwise, common = split_inputs(inputs, weights, stride, padding, dilation, groups, proven, MOST_LOOKS)
     looks = [look for d in depthwise for look in _looks(d.source, d.weight, inputs[d.source], d.window)]
     planes = max((_planes(weights[d.source], proven) for d in dense), default=1)
     # the kernel sums the two lowest planes apart from the others where there are five

@@ -1,13 +1,14 @@
 """A layer of spiking neurons in CUDA, driven by events: rows of weights made ready once, added where words spike."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from math import prod
 
 import torch
 from torch import Tensor
 
 from fastsnn import _cuda, _triton
+from fastsnn._kept import Kept
 from fastsnn.ops import _three
 from fastsnn.ops._inputs import Input, split_inputs
 from fastsnn.ops._repeated import spread, spread_bias, within_32_bits
@@ -34,6 +35,16 @@ class Split:
 
     def __str__(self) -> str:
         return f"{self.outputs} outputs a lane, {self.parts} warps a position"
+
+
+def _split(numbers: list[int]) -> Split:
+    outputs, parts = numbers
+    if outputs not in (1, 2, 4) or parts not in (1, 2, 4, 8):
+        raise ValueError(f"not a way to share out a layer: {numbers}")
+    return Split(outputs, parts)
+
+
+SPLITS = Kept[Split]("splits", ("cupy", "fastsnn"), _split, astuple)
 
 
 class CudaPlan:
@@ -91,19 +102,42 @@ class CudaPlan:
         self._threshold, self._v = spread(threshold, self.shape), spread(v, self.shape)
         self._bias = (None, 1, 0) if bias is None else spread_bias(bias, self.shape)
         self._device = threshold.device
+        self._splits: dict[tuple[int, int], Split] = {}
 
     @property
     def label(self) -> str:
         """How it runs, for a report."""
         return f"CUDA events, {self.split or 'shared out by shape'}"
 
-    def choices(self, batch: int, T: int) -> tuple[Split, ...]:
-        """Ways to share out the work that are worth measuring at a batch size."""
+    def choices(self, batch: int, T: int) -> tuple[Split | None, ...]:
+        """Ways to the same result that are worth measuring: by shape, and to share out the work."""
         own = self.shape[-1] // self.groups
         most = self._most_outputs(T)
         outputs = [n for n in (1, 2, 4) if n <= most and (n == 1 or LANES * n < 2 * own)]
         found = [Split(n, parts) for n in outputs for parts in (1, 2, 4, 8) if parts == 1 or parts <= self.chunks]
-        return tuple(dict.fromkeys([self.usual(batch, T), *found]))
+        return (None, *(split for split in found if split != self.usual(batch, T)))
+
+    def choose(self, split: Split | None) -> None:
+        """Takes a way to share out the work for every batch size; None leaves it to the shape."""
+        self.split = split
+
+    def remember(self, split: Split | None, batch: int, T: int) -> None:
+        """Takes it for this shape and batch from now on, in later processes too."""
+        SPLITS.store(self._key(batch, T), split or self.usual(batch, T), self._device)
+        self._splits.pop((batch, T), None)
+
+    def split_for(self, batch: int, T: int) -> Split:
+        """How a launch shares out the work."""
+        if self.split is not None:
+            return self.split
+        if (batch, T) not in self._splits:
+            known = SPLITS.find(self._key(batch, T), self._device)
+            self._splits[batch, T] = known or self.usual(batch, T)
+        return self._splits[batch, T]
+
+    def _key(self, batch: int, T: int) -> str:
+        numbers = (batch, self._steps(T), self.out, self.shape[-1], self.groups, self._counts, self._windows)
+        return f"{self.operand} {self.sums} {numbers}"
 
     def usual(self, batch: int, T: int) -> Split:
         """What is taken where nothing was measured: warps share sums until every multiprocessor has work."""
@@ -113,8 +147,10 @@ class CudaPlan:
             outputs //= 2
         processors = _triton.processors(self._device)
         parts = 1
-        while parts < WARPS and self.chunks >= 2 * parts * LEAST_CHUNKS and self._tiles(positions, outputs, parts) < (
-            2 * processors
+        while (
+            parts < WARPS
+            and self.chunks >= 2 * parts * LEAST_CHUNKS
+            and self._tiles(positions, outputs, parts) < (2 * processors)
         ):
             parts *= 2
         while outputs > 1 and self._tiles(positions, outputs, parts) < processors:
@@ -151,7 +187,7 @@ class CudaPlan:
         theta, threshold_repeat = self._threshold
         seen = [words[source] for source in self._order]
         empty = [0] * (MOST_INPUTS - len(seen))
-        split = self.split or self.usual(batch, T)
+        split = self.split_for(batch, T)
         values = (
             *(w.data_ptr() for w in seen), *empty,
             *(w.data_ptr() for w in self._weights), *empty,

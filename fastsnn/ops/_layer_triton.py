@@ -9,11 +9,12 @@ import triton.language as tl
 from torch import Tensor
 
 from fastsnn import _env, _triton
-from fastsnn.ops import _layer_kernel, _taps_kernel, _three, _tile_cache
+from fastsnn.ops import _layer_kernel, _taps_kernel, _three
 from fastsnn.ops._inputs import sorted_inputs
 from fastsnn.ops._neuron_kernel import NUMBERS
 from fastsnn.ops._repeated import within_32_bits
 from fastsnn.ops._step import HALVES
+from fastsnn.ops._tile_cache import TILES
 from fastsnn.ops._tiles import Problem, Tile, choices, power, usual
 from fastsnn.ops._unpack_kernel import shift_table
 from fastsnn.spikes import word_dtype
@@ -94,13 +95,19 @@ class TritonPlan:
             return ()
         return choices(self.problem(batch, T), _triton.processors(self._device), _triton.shared(self._device))
 
+    def choices(self, batch: int, T: int) -> tuple[Tile | None, ...]:
+        """Ways to the same result that are worth measuring: by shape, and tiles."""
+        return (None, *self.tiles(batch, T))
+
+    def choose(self, tile: Tile | None) -> None:
+        """Takes a tile for every batch size; None leaves it to the shape."""
+        self.tile = tile
+
     def remember(self, tile: Tile | None, batch: int, T: int) -> None:
         """Takes the tile for this shape and batch from now on, in later processes too; None is the usual one."""
         if self.products:
             problem = self.problem(batch, T)
-            _tile_cache.store(
-                self._key(problem), tile or usual(problem, _triton.processors(self._device)), self._device
-            )
+            TILES.store(self._key(problem), tile or usual(problem, _triton.processors(self._device)), self._device)
             self._tiles.pop(problem, None)
 
     def _key(self, problem: Problem) -> str:
@@ -112,7 +119,7 @@ class TritonPlan:
             return self.tile
         problem = self.problem(batch, T)
         if problem not in self._tiles:
-            known = _tile_cache.find(self._key(problem), self._device)
+            known = TILES.find(self._key(problem), self._device)
             self._tiles[problem] = known or usual(problem, _triton.processors(self._device))
         return self._tiles[problem]
 
@@ -273,4 +280,3 @@ def pitch_of(words: Tensor) -> int:
             return step // inner
         inner *= size
     return words.shape[-1]
-

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastsnn import _env, _triton
-from fastsnn.ops import _tile_cache
+from fastsnn.ops._tile_cache import TILES
 from fastsnn.ops._tiles import Problem, Tile, choices, power, shared, tiles, usual
 from fastsnn.testing.cases import random_words
 
@@ -34,9 +34,9 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def forgotten():
     """Nothing that was read or stored in this process stays known."""
-    _tile_cache._read.cache_clear()
+    TILES.forget()
     yield
-    _tile_cache._read.cache_clear()
+    TILES.forget()
 
 
 @st.composite
@@ -96,11 +96,11 @@ def test_registers_are_kept_for_two_blocks_only_where_a_tile_is_small_enough():
 
 
 def test_a_stored_tile_is_found_by_another_process(folder):
-    _tile_cache.store("a", KNOWN, CPU)
-    _tile_cache.store("b", replace(KNOWN, parts=4), CPU)
-    _tile_cache._read.cache_clear()
-    assert _tile_cache.find("a", CPU) == KNOWN and _tile_cache.find("b", CPU).parts == 4
-    assert _tile_cache.find("c", CPU) is None
+    TILES.store("a", KNOWN, CPU)
+    TILES.store("b", replace(KNOWN, parts=4), CPU)
+    TILES.forget()
+    assert TILES.find("a", CPU) == KNOWN and TILES.find("b", CPU).parts == 4
+    assert TILES.find("c", CPU) is None
     [file] = folder.iterdir()
     assert "interpreter" in file.name and set(json.loads(file.read_text())) == {"a", "b"}
 
@@ -111,21 +111,21 @@ def test_a_stored_tile_is_found_by_another_process(folder):
      '{"a": ["64", "32", "32", "4"]}', '{"a": [64, 32, 0, 4]}', '{"a": [64.5, 32, 32, 4]}', b"\xff\xfe\x00"],
 )  # fmt: skip
 def test_a_broken_or_foreign_file_reads_as_empty_and_is_replaced(folder, content):
-    path = _tile_cache._path(CPU)
+    path = TILES.path(CPU)
     folder.mkdir()
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert _tile_cache.find("a", CPU) is None
-    _tile_cache.store("b", KNOWN, CPU)
-    _tile_cache._read.cache_clear()
-    assert _tile_cache.find("b", CPU) == KNOWN
+    assert TILES.find("a", CPU) is None
+    TILES.store("b", KNOWN, CPU)
+    TILES.forget()
+    assert TILES.find("b", CPU) == KNOWN
 
 
 def test_a_folder_that_cannot_be_written_to_loses_nothing_in_this_process(folder):
     folder.write_text("a file where the folder should be")
-    _tile_cache.store("a", KNOWN, CPU)
-    assert _tile_cache.find("a", CPU) == KNOWN
-    _tile_cache._read.cache_clear()
-    assert _tile_cache.find("a", CPU) is None
+    TILES.store("a", KNOWN, CPU)
+    assert TILES.find("a", CPU) == KNOWN
+    TILES.forget()
+    assert TILES.find("a", CPU) is None
 
 
 def not_replaced(*_):
@@ -139,15 +139,15 @@ def full(handle, mode):
 
 @pytest.mark.parametrize("name, broken", [("replace", not_replaced), ("fdopen", full)])
 def test_a_file_is_replaced_as_a_whole_or_not_at_all(folder, monkeypatch, name, broken):
-    _tile_cache.store("a", KNOWN, CPU)
+    TILES.store("a", KNOWN, CPU)
     [before] = folder.iterdir()
     text = before.read_text()
     with monkeypatch.context() as patch:
         patch.setattr(os, name, broken)
-        _tile_cache.store("b", KNOWN, CPU)
+        TILES.store("b", KNOWN, CPU)
     # no temporary file stays
     assert list(folder.iterdir()) == [before] and before.read_text() == text
-    assert _tile_cache.find("b", CPU) == KNOWN
+    assert TILES.find("b", CPU) == KNOWN
 
 
 # --- what a plan takes
@@ -191,7 +191,7 @@ def test_a_plan_takes_the_tile_that_was_stored_for_its_batch_and_the_usual_one_f
         plan([words[:2]], 5)
     plan.remember(KNOWN, 2, 5)
     for each in (plan, plan_of()):
-        _tile_cache._read.cache_clear()
+        TILES.forget()
         for batch, tile in ((2, KNOWN), (3, usual(plan.problem(3, 5), 1))):
             each([words[:batch]], 5)
             used = launched[-1]

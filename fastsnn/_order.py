@@ -1,0 +1,63 @@
+"""Which backend of a GPU takes a call first where several can: by what was measured on it, or else by declaration."""
+
+from collections.abc import Mapping, Sequence
+from math import log2
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastsnn._kept import Kept
+
+# backends whose order is a matter of measurement
+RIVALS = ("triton", "cuda")
+
+# seconds by backend
+Times = dict[str, float]
+
+
+def _times(found: Any) -> Times:
+    times = {str(name): float(seconds) for name, seconds in found.items()}
+    if not times or not set(times) <= set(RIVALS):
+        raise ValueError(f"not the times of {RIVALS}: {found}")
+    return times
+
+
+MEASURED = Kept[Times]("order", ("triton", "cupy", "fastsnn"), _times, dict)
+
+
+def kind(op: str, tensors: Sequence[Tensor]) -> str:
+    """What has to be equal for a measurement to tell of a call: the operator and the types of its first arguments."""
+    return " ".join([op, *(str(x.dtype).removeprefix("torch.") for x in tensors)])
+
+
+def key(op: str, tensors: Sequence[Tensor]) -> str:
+    """The kind, and how many numbers each tensor has, as a power of two."""
+    return f"{kind(op, tensors)} @ {' '.join(str(round(log2(max(x.numel(), 1)))) for x in tensors)}"
+
+
+def remember(op: str, tensors: Sequence[Tensor], seconds: Mapping[str, float]) -> None:
+    """Keeps what a call took on each backend, on this kind of GPU and in later processes too."""
+    MEASURED.store(key(op, tensors), dict(seconds), tensors[0].device)
+
+
+def fastest(op: str, tensors: Sequence[Tensor]) -> tuple[str, ...]:
+    """The backends from the fastest on, as measured for the nearest size of this kind; empty where nothing was."""
+    known = MEASURED.all(tensors[0].device)
+    times = known.get(key(op, tensors)) or _nearest(known, op, tensors)
+    return tuple(sorted(times, key=times.__getitem__)) if times else ()
+
+
+def measured(op: str, device: torch.device) -> dict[str, Times]:
+    """All measurements of an operator on a device: what was called -> seconds by backend."""
+    return {k: times for k, times in MEASURED.all(device).items() if k.split(" ", 1)[0] == op}
+
+
+def _nearest(known: Mapping[str, Times], op: str, tensors: Sequence[Tensor]) -> Times | None:
+    wanted = [log2(max(x.numel(), 1)) for x in tensors]
+    begin, found = f"{kind(op, tensors)} @ ", []
+    for name, times in known.items():
+        if name.startswith(begin):
+            sizes = [float(n) for n in name.removeprefix(begin).split()]
+            found.append((sum(abs(a - b) for a, b in zip(sizes, wanted, strict=True)), name, times))
+    return min(found)[2] if found else None
