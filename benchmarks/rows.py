@@ -20,7 +20,10 @@ RESULTS = Path(__file__).resolve().parent / "results"
 Row = dict[str, Any]
 
 # what tells one case from another; a row has those that apply to it
-KEY = ("case", "network", "layer", "operator", "precision", "batch", "T", "threads")
+KEY = (
+    *("case", "network", "layer", "operator", "precision", "batch", "T", "threads"),
+    *("backend", "op", "kind", "size"),
+)
 
 
 def device(gpu: torch.device | None = None) -> str:

@@ -12,6 +12,12 @@ from fastsnn._kept import Kept
 # backends whose order is a matter of measurement
 RIVALS = ("triton", "cuda")
 
+# what is called, and so measured, by itself
+OPERATORS = (
+    *("if_steps", "if_constant", "conv_if", "linear_if", "pool_or", "pool_gate", "pool_counts"),
+    *("readout", "pack", "unpack", "counts"),
+)
+
 # seconds by backend
 Times = dict[str, float]
 
@@ -26,25 +32,33 @@ def _times(found: Any) -> Times:
 MEASURED = Kept[Times]("order", ("triton", "cupy", "fastsnn"), _times, dict)
 
 
-def kind(op: str, tensors: Sequence[Tensor]) -> str:
+# what is told of a tensor: its type, and how many numbers it has
+Sized = tuple[torch.dtype, int]
+
+
+def sized(tensors: Sequence[Tensor]) -> list[Sized]:
+    return [(x.dtype, x.numel()) for x in tensors]
+
+
+def kind(op: str, arguments: Sequence[Sized]) -> str:
     """What has to be equal for a measurement to tell of a call: the operator and the types of its first arguments."""
-    return " ".join([op, *(str(x.dtype).removeprefix("torch.") for x in tensors)])
+    return " ".join([op, *(str(dtype).removeprefix("torch.") for dtype, _ in arguments)])
 
 
-def key(op: str, tensors: Sequence[Tensor]) -> str:
-    """The kind, and how many numbers each tensor has, as a power of two."""
-    return f"{kind(op, tensors)} @ {' '.join(str(round(log2(max(x.numel(), 1)))) for x in tensors)}"
+def key(op: str, arguments: Sequence[Sized]) -> str:
+    """The kind, and how many numbers each argument has, as a power of two."""
+    return f"{kind(op, arguments)} @ {' '.join(str(round(_log(n))) for _, n in arguments)}"
 
 
 def remember(op: str, tensors: Sequence[Tensor], seconds: Mapping[str, float]) -> None:
     """Keeps what a call took on each backend, on this kind of GPU and in later processes too."""
-    MEASURED.store(key(op, tensors), dict(seconds), tensors[0].device)
+    MEASURED.store(key(op, sized(tensors)), dict(seconds), tensors[0].device)
 
 
-def fastest(op: str, tensors: Sequence[Tensor]) -> tuple[str, ...]:
+def fastest(op: str, arguments: Sequence[Sized], device: torch.device) -> tuple[str, ...]:
     """The backends from the fastest on, as measured for the nearest size of this kind; empty where nothing was."""
-    known = MEASURED.all(tensors[0].device)
-    times = known.get(key(op, tensors)) or _nearest(known, op, tensors)
+    known = MEASURED.all(device)
+    times = known.get(key(op, arguments)) or _nearest(known, op, arguments)
     return tuple(sorted(times, key=times.__getitem__)) if times else ()
 
 
@@ -53,11 +67,15 @@ def measured(op: str, device: torch.device) -> dict[str, Times]:
     return {k: times for k, times in MEASURED.all(device).items() if k.split(" ", 1)[0] == op}
 
 
-def _nearest(known: Mapping[str, Times], op: str, tensors: Sequence[Tensor]) -> Times | None:
-    wanted = [log2(max(x.numel(), 1)) for x in tensors]
-    begin, found = f"{kind(op, tensors)} @ ", []
+def _nearest(known: Mapping[str, Times], op: str, arguments: Sequence[Sized]) -> Times | None:
+    wanted = [_log(n) for _, n in arguments]
+    begin, found = f"{kind(op, arguments)} @ ", []
     for name, times in known.items():
         if name.startswith(begin):
             sizes = [float(n) for n in name.removeprefix(begin).split()]
             found.append((sum(abs(a - b) for a, b in zip(sizes, wanted, strict=True)), name, times))
     return min(found)[2] if found else None
+
+
+def _log(n: int) -> float:
+    return log2(max(n, 1))

@@ -72,7 +72,7 @@ def _ordered(op: str, backends: tuple[Backend, ...], tensors: tuple[Tensor, ...]
     """As declared, but that on a GPU the faster ones come first, where that was measured."""
     if not tensors or not getattr(tensors[0], "is_cuda", False) or _env.BACKEND is not None:
         return backends
-    order = _order.fastest(op, tensors)
+    order = _order.fastest(op, _order.sized(tensors), tensors[0].device)
     ranks = {name: rank for rank, name in enumerate(order)}
     # sorting is stable: what was not measured stays behind what was, in the order of declaration
     return tuple(sorted(backends, key=lambda b: ranks.get(b.name, len(ranks)))) if ranks else backends

@@ -1,12 +1,14 @@
 """What drives a layer's neurons over a chunk of steps: lists of spikes, one constant current, or a current a step."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from fastsnn import _order
 from fastsnn._registry import Backend, able, load
+from fastsnn.currents import Results, Run, bias_of, fixed_of, total_of
 from fastsnn.ops import conv_if, if_constant, if_steps, linear_if
 from fastsnn.ops._by_backend import FIXED, NEURONS, PLANS
 from fastsnn.ops._layer_gpu import GpuPlan
@@ -15,20 +17,9 @@ from fastsnn.program import ConvTerm, Layer, LinearTerm, NeuronLayer, ScaleTerm,
 from fastsnn.program.fixed import saturated
 from fastsnn.windows import Shape
 
-Results = dict[str, Tensor]
 # of a layer in the native module (registers of a block, look at every word), on a GPU (backend, its own choice), of
 # neurons without weights a backend; None for the usual one
 Choice = Any
-
-
-class Run(Protocol):
-    """The part of a run that drivers see."""
-
-    static: Results
-
-    def number(self, name: str, results: Results, t: int) -> Tensor: ...
-
-    def words(self, layer: Layer, T: int) -> Tensor: ...
 
 
 class Driver:
@@ -84,30 +75,42 @@ class Constant(Driver):
     def __init__(self, layer: NeuronLayer, terms: Sequence[Term], exact: bool, backends: Sequence[str]) -> None:
         super().__init__(layer)
         self.terms, self.exact, self.backends = terms, exact, backends
-        self.choose(backends[0])
+        self.chosen: str | None = None
+        self._fastest: dict[int, str] = {}
+        self._fixed = {name: fixed_of(layer, terms, name) for name in backends if exact and name in FIXED}
 
     @property
     def label(self) -> str:  # type: ignore[override]
-        return f"constant, {self.backend}" if len(self.backends) > 1 else "constant"
+        return f"constant, {self.chosen or self.backends[0]}" if len(self.backends) > 1 else "constant"
 
     def choices(self, batch: int, T: int) -> tuple[Choice, ...]:
         return tuple(self.backends)
 
     def choose(self, choice: Choice) -> None:
-        self.backend = choice
-        self.run = load(NEURONS[choice]) if choice in NEURONS else None
-        self.fixed = _fixed(self.layer, self.terms, choice) if self.exact and self.run is not None else None
+        self.chosen = choice
+
+    def _backend(self, batch: int) -> str:
+        """Which backend runs a batch: the chosen one, or by what was measured of neurons on this GPU."""
+        if self.chosen is not None or len(self.backends) == 1:
+            return self.chosen or self.backends[0]
+        if batch not in self._fastest:
+            bias = self.layer.bias
+            count = batch * torch.Size(self.layer.shape).numel()
+            known = _order.fastest("if_constant", [(bias.dtype, count)], bias.device)
+            self._fastest[batch] = next((name for name in known if name in self.backends), self.backends[0])
+        return self._fastest[batch]
 
     def __call__(
         self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool
     ) -> tuple[Tensor, Tensor | None]:
         layer = self.layer
-        current = _bias(layer, self.terms, run, self.exact, self.fixed)
+        backend = self._backend(len(run.static[self.terms[0].source]) if self.terms else 1)
+        current = bias_of(layer, self.terms, run, self.exact, self._fixed.get(backend))
         start = layer.initial_potential if v is None else v
         reset, comparator = layer.neuron.reset, layer.neuron.comparator
-        if self.run is not None:
+        if backend in NEURONS:
             args = (current, True, start, layer.threshold, None, T, reset, comparator)
-            return self.run(*args, keep=keep, out=run.words(layer, T))
+            return load(NEURONS[backend])(*args, keep=keep, out=run.words(layer, T))
         return if_constant.if_constant(current, T, layer.threshold, start, reset=reset, comparator=comparator)
 
 
@@ -122,7 +125,7 @@ class Steps(Driver):
         self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool
     ) -> tuple[Tensor, Tensor | None]:
         layer = self.layer
-        bias = _bias(layer, self.constant, run, self.exact)
+        bias = bias_of(layer, self.constant, run, self.exact)
         currents = torch.stack([self._current(run, results, t) for t in range(T)])
         start = layer.initial_potential if v is None else v
         neuron = layer.neuron
@@ -132,7 +135,7 @@ class Steps(Driver):
 
     def _current(self, run: Run, results: Results, t: int) -> Tensor:
         """What the terms that change over time add up to at step t."""
-        total = _sum(self.terms, [run.number(term.source, results, t) for term in self.terms], self.exact)
+        total = total_of(self.terms, [run.number(term.source, results, t) for term in self.terms], self.exact)
         return total if total.is_floating_point() else saturated(total).to(torch.int32)
 
 
@@ -217,11 +220,11 @@ class Events(Driver):
         layer = self.layer
         words = [results[name] for name in self.sources]
         if self.plan is not None:
-            bias = _bias(layer, self.constant, run, self.exact) if self.constant else None
+            bias = bias_of(layer, self.constant, run, self.exact) if self.constant else None
             return self.plan(words, T, v, keep, bias, run.words(layer, T))
         neuron: dict[str, Any] = {"reset": layer.neuron.reset, "comparator": layer.neuron.comparator}
         start = layer.initial_potential if v is None else v
-        bias = _bias(layer, self.constant, run, self.exact)
+        bias = bias_of(layer, self.constant, run, self.exact)
         if len(layer.shape) == 1:
             return linear_if.linear_if(words, self.weights, T, layer.threshold, start, bias=bias, **neuron)
         return conv_if.conv_if(
@@ -237,42 +240,6 @@ class Events(Driver):
             bias=bias,
             **neuron,
         )
-
-
-def _bias(layer: NeuronLayer, constant: Sequence[Term], run: Run, exact: bool, fixed: Any = None) -> Tensor:
-    """Bias and constant inputs of a layer, computed once a run where there are any; by `fixed`, where that is given."""
-    if not constant:
-        return layer.bias
-    key = f"{layer.name}.constant"
-    if key not in run.static:
-        if fixed is not None:
-            run.static[key] = fixed(run.static[constant[0].source].to(torch.int32))
-        else:
-            run.static[key] = _constant(layer, constant, run, exact)
-    return run.static[key]
-
-
-def _constant(layer: NeuronLayer, terms: Sequence[Term], run: Run, exact: bool) -> Tensor:
-    """Bias and constant inputs of a layer as one current [B, *S, C]."""
-    total = _sum(terms, [run.static[term.source] for term in terms], exact) + layer.bias
-    return saturated(total).to(layer.bias.dtype).contiguous()
-
-
-def _sum(terms: Sequence[Term], inputs: Sequence[Tensor], exact: bool) -> Tensor:
-    parts = [(term.exact if exact else term)(x) for term, x in zip(terms, inputs, strict=True)]
-    return sum(parts[1:], start=parts[0])
-
-
-def _fixed(layer: NeuronLayer, terms: Sequence[Term], backend: str) -> Any:
-    """The constant current of a layer in integers, where it is one convolution or linear map of int32; or None."""
-    kind = load(FIXED[backend])
-    (term, *more) = terms
-    if more or not isinstance(term, ConvTerm | LinearTerm) or term.weight.ndim > 5:
-        return None
-    common = (layer.shape, term.weight, layer.bias, term.shift)
-    if isinstance(term, LinearTerm):
-        return kind(*common, (), (), (), 1)
-    return kind(*common, term.stride, term.padding, term.dilation, term.groups)
 
 
 def _fusable(terms: Sequence[Term], shape: Shape, planned: bool) -> bool:

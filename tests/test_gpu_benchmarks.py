@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,14 +15,17 @@ import torch
 from torch import nn
 
 import fastsnn
-from fastsnn import _env
+from fastsnn import _env, _order
+from fastsnn.ops.pack import cuda as pack_cuda
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = (
-    *("ceilings", "clock", "converted", "dense", "elementwise", "jelly", "kernels", "layers", "one", "rival", "run"),
-    *("steps", "summary", "targets", "tuning", "whole", "work"),
+    *("backends", "ceilings", "clock", "converted", "dense", "elementwise", "families", "jelly", "kernels", "layers"),
+    *("one", "rival", "run", "steps", "summary", "targets", "tuning", "whole", "work"),
 )
 CPU = torch.device("cpu")
+# where kernels run, if need be interpreted and emulated
+ON = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
 class Residual(nn.Module):
@@ -64,6 +68,35 @@ def small():
 @pytest.fixture
 def reference(monkeypatch):
     monkeypatch.setattr(_env, "BACKEND", "reference")
+
+
+@pytest.fixture
+def both(bench):
+    """Skips where the kernels of one of the backends cannot run."""
+    if why := [why for name in _order.RIVALS if (why := bench.backends.why_not(name, ON))]:
+        pytest.skip("; ".join(why))
+
+
+@pytest.fixture
+def tiny(bench, monkeypatch, tmp_path):
+    """Of everything that is measured kernel by kernel as little as there can be, with files in tmp_path."""
+    families = bench.families
+    monkeypatch.setattr(bench.elementwise, "IMAGE", (8, 8, 8))
+    monkeypatch.setattr(bench.elementwise, "BUDGET", 0.0)
+    monkeypatch.setattr(families, "IMAGE", (2, 2, 3))
+    monkeypatch.setattr(families, "ROUNDS", 1)
+    monkeypatch.setattr(families, "RATES", (0.1, 0.01))
+    monkeypatch.setattr(_env, "CACHE", str(tmp_path / "cache"))
+    passes = [families.Pass("if_steps", 3, 2, torch.int16), families.Pass("counts", 8, 2)]
+    monkeypatch.setattr(families, "passes", lambda: passes)
+    driven = [families.Driven(3, 2, 2, 3, 2, torch.int8), families.Driven(4, 3, None, 3, 1, torch.float16)]
+    monkeypatch.setattr(families, "driven", lambda: driven)
+
+
+@pytest.fixture
+def wrong_pack(monkeypatch):
+    """The pack family in CUDA writes nothing."""
+    monkeypatch.setattr(pack_cuda, "_run", lambda *_: None)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -150,7 +183,7 @@ def test_layers_of_every_type_and_their_rival_fire_alike(bench):
 # --- measuring, on the CPU
 
 
-def test_whole_parts_run_on_the_cpu(bench, small, images, tmp_path, monkeypatch):
+def test_whole_parts_run_on_the_cpu(bench, small, images, tmp_path, monkeypatch, tiny):
     monkeypatch.setattr(bench.layers, "SHAPES", ((8, 4),))
     net = bench.networks.Network("net", small, "random", images[:8], images[8:], "noise")
     monkeypatch.setattr(bench.networks, "network", lambda name: net)
@@ -162,15 +195,18 @@ def test_whole_parts_run_on_the_cpu(bench, small, images, tmp_path, monkeypatch)
     rows += [*bench.whole.main("net", 4, CPU, long, tmp_path / "kept", folder)]
     rows += [*bench.whole.memory(CPU, tmp_path / "kept", folder, 4)]
     path = folder / f"{bench.rows.device()}.jsonl"
-    assert len(path.read_text().splitlines()) == len(rows) == 4 + 8 + 4 + 2 + 1 == len(bench.rows.latest(path))
+    passes = 8 * len(bench.backends.able(CPU))
+    assert len(path.read_text().splitlines()) == len(rows) == 4 + passes + 4 + 2 + 1 == len(bench.rows.latest(path))
     assert all(row["share_of_copy"] > 0 for row in rows if row["case"] == bench.elementwise.CASE)
     networks = [row for row in rows if row["case"] == "network"]
     assert all(row["rival_speedup"] > 0 and row["ratio"] > 0 and row["spikingjelly_ms"] is None for row in networks)
+    assert all(set(row["backends"].values()) <= {"native", "reference"} and row["backends"] for row in networks)
     assert len(list((tmp_path / "kept").glob("*.pt"))) == 3
     assert bench.summary.text(rows).count("SpikingJelly       - ms") == 2
     assert "| net | random |" in import_module("table").render(bench.rows.latest(path))
     late = bench.clock.Deadline(0)
-    assert not [*bench.ceilings.main(CPU, late, folder), *bench.layers.main(CPU, late, folder)]
+    for part in (bench.ceilings, bench.layers, bench.elementwise, bench.families):
+        assert not [*part.main(CPU, late, folder)]
 
 
 def test_a_wrong_network_is_noticed(bench, small, images):
@@ -191,6 +227,127 @@ def test_kernels_are_compared_with_the_reference(bench):
     assert bench.kernels.main(CPU, "reference", most=1) == []
     weights = {case.arguments()[1][0].dtype for case in bench.kernels.few("conv_if")}
     assert {torch.int8, torch.float16, torch.int16, torch.int32} <= weights
+
+
+def test_kernels_of_cuda_are_compared_with_the_reference(bench, both, wrong_pack, monkeypatch):
+    wrong = bench.kernels.main(ON, "cuda", most=1)
+    assert [text.split()[0] for text in wrong] == ["pack", "unpack", "counts"]
+    assert all(text.endswith("not the reference's") for text in wrong)
+    # what is asked of a backend that takes nothing is not well
+    refusing = [replace(b, refuse=lambda *_: "no") for b in bench.kernels.functions("pack").values()]
+    monkeypatch.setattr(bench.kernels, "CASES", {"pack": bench.kernels.CASES["pack"]})
+    monkeypatch.setattr(bench.kernels, "functions", lambda op: {b.name: b for b in refusing})
+    assert bench.kernels.main(ON, "cuda", most=1) == ["pack: cuda takes none of its cases"]
+
+
+def test_a_backend_that_is_not_here_is_left_out(bench, monkeypatch, capsys):
+    one = bench.one
+    found = {"": [], "cuda": ["pack T1: not the reference's"]}
+    monkeypatch.setattr(bench.kernels, "main", lambda on, backend: found.get(backend, []))
+    monkeypatch.setattr(bench.backends, "why_not", lambda name, on: None)
+    command = ["--device", "cpu"]
+    assert one.main(["kernels", *command]) == 0 and one.main(["kernels:cuda", *command]) == 1
+    assert "pack T1: not the reference's" in capsys.readouterr().out
+    monkeypatch.setattr(bench.backends, "why_not", lambda name, on: "not here" if name == "cuda" else None)
+    assert one.main(["kernels:cuda", *command]) == one.LEFT_OUT
+    assert capsys.readouterr().out == "left out: cuda: not here\n"
+    assert bench.backends.able(CPU) == ["triton"] and not [*bench.families.main(CPU, bench.clock.Deadline(9))]
+    with pytest.raises(SystemExit, match="no kernels of vulkan"):
+        one.main(["kernels:vulkan", *command])
+
+
+def test_a_kernel_that_is_wrong_on_one_backend_has_no_row_for_it(bench, both, tiny, wrong_pack, tmp_path, monkeypatch):
+    few = {name: bench.elementwise.KERNELS[name] for name in ("counts", "if_constant int32")}
+    monkeypatch.setattr(bench.elementwise, "KERNELS", few)
+    found = []
+    with pytest.raises(bench.checks.WrongResult, match=r"^counts, cuda: .* are not the reference's$"):
+        found.extend(bench.elementwise.main(ON, bench.clock.Deadline(60), tmp_path, 1))
+    (path,) = tmp_path.glob("*.jsonl")
+    want = [("counts", "triton"), ("if_constant int32", "triton"), ("if_constant int32", "cuda")]
+    assert [(row["operator"], row["backend"]) for row in bench.rows.latest(path)] == want
+
+
+def test_families_are_compared_and_their_order_is_kept(bench, both, tiny, tmp_path):
+    families = bench.families
+    rows = [*families.main(ON, bench.clock.Deadline(60), tmp_path)]
+    assert [(row["op"], row["kind"], row["size"], row.get("rate")) for row in rows] == [
+        ("if_steps", "int16", "2x2x3, batch 2", None),
+        ("counts", "uint8", "2x2x3, batch 2", None),
+        ("conv_if", "uint8 int8", "3x3 2@2, batch 2, 10 % spikes", 0.1),
+        ("linear_if", "uint8 float16", "4 -> 3, batch 1, 10 % spikes", 0.1),
+        ("conv_if", "uint8 int8", "3x3 2@2, batch 2, 1 % spikes", 0.01),
+        ("linear_if", "uint8 float16", "4 -> 3, batch 1, 1 % spikes", 0.01),
+    ]
+    assert all(row["cuda_speedup"] == row["triton_ms"] / row["cuda_ms"] for row in rows)
+    assert all(row["cuda_choice"] and row["triton_choice"] for row in rows[2:])
+    (path,) = tmp_path.glob("*.jsonl")
+    assert len(bench.rows.latest(path)) == len(rows)
+    for op, row in {row["op"]: row for row in reversed(rows)}.items():
+        (times,) = _order.measured(op, ON).values()
+        assert times == {name: row[f"{name}_ms"] / 1e3 for name in ("triton", "cuda")}
+    assert "cuda_speedup" in bench.one._said(rows[2]) and "conv_if uint8 int8" in bench.one._said(rows[2])
+
+
+def test_a_wrong_family_has_no_row_and_no_order(bench, both, tiny, wrong_pack, tmp_path, monkeypatch):
+    from fastsnn.ops._layer_cuda import CudaPlan
+
+    run = CudaPlan.__call__
+
+    def wrong(self, words, *args):
+        out, after = run(self, words, *args)
+        # one neuron of the first image, which the reference is not run on
+        out.view(-1)[0] ^= 1
+        return out, after
+
+    monkeypatch.setattr(CudaPlan, "__call__", wrong)
+    found = []
+    with pytest.raises(bench.checks.WrongResult) as raised:
+        found.extend(bench.families.main(ON, bench.clock.Deadline(60), tmp_path))
+    assert [row["op"] for row in found] == ["if_steps"]
+    text = str(raised.value)
+    assert "counts 2x2x3, batch 2, T = 8, cuda: " in text
+    assert "conv_if torch.int8 3x3 2@2, batch 2, T = 3, rate 0.1, cuda: 1 of 16 numbers are not the other" in text
+    assert (
+        "linear_if torch.float16 4 -> 3, batch 1, T = 3, rate 0.01, cuda: 1 of 3 numbers are not the reference's"
+        in text
+    )
+    assert not any(_order.measured(op, ON) for op in ("counts", "conv_if", "linear_if"))
+    (path,) = tmp_path.glob("*.jsonl")
+    assert len(path.read_text().splitlines()) == 1
+
+
+def test_families_are_compiled_and_nothing_is_kept(bench, both, tiny):
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench.families, "called", lambda given, name, found: seen.append((given.op, name)))
+        bench.families.compile_all("passes", ON, bench.clock.Deadline(60))
+        patch.setattr(bench.families, "fastest", lambda plan, *_: seen.append(type(plan).__name__))
+        bench.families.compile_all("float16", ON, bench.clock.Deadline(60))
+    both = ("triton", "cuda")
+    assert seen == [*((op, name) for op in ("if_steps", "counts") for name in both), "TritonPlan", "CudaPlan"]
+    assert not any(_order.measured(op, ON) for op in ("if_steps", "counts", "linear_if"))
+
+
+def test_every_family_and_every_type_is_compared(bench):
+    given = [*bench.families.passes(), *bench.families.driven()]
+    assert {one.op for one in given} == set(bench.kernels.CASES)
+    assert {one.T for one in given} == {8, 16} and len(set(given)) == len(given)
+    assert {one.dtype for one in bench.families.driven()} == set(bench.layers.VALUES)
+
+
+def test_a_plan_takes_the_fastest_way_that_runs(bench):
+    plan = SimpleNamespace(choose=lambda choice: setattr(plan, "taken", choice))
+
+    def run(_):
+        if plan.taken == "broken":
+            raise RuntimeError("too much shared memory")
+        time.sleep({"slow": 0.02, "quick": 0.0, "late": 0.0}[plan.taken])
+
+    late, long = bench.clock.Deadline(0), bench.clock.Deadline(60)
+    assert bench.tuning.fastest(plan, ["slow", "broken", "quick"], run, CPU, long) == plan.taken == "quick"
+    assert bench.tuning.fastest(plan, ["broken", "slow", "late"], run, CPU, late) == plan.taken == "slow"
+    with pytest.raises(RuntimeError, match="none of 1 ways"):
+        bench.tuning.fastest(plan, ["broken"], run, CPU, long)
 
 
 def test_times_and_limits(bench):
@@ -251,10 +408,22 @@ def test_what_is_run_is_there(bench, monkeypatch):
     monkeypatch.setattr(bench.run.shutil, "which", lambda name: f"/bin/{name}")
     steps = bench.run.checks(sys.executable, build=True)
     names = [step.name for step in steps]
-    assert len(names) == len(set(names)) and "compute-sanitizer" in names and "native module" in names
+    assert len(names) == len(set(names)) and "memcheck kernels" in names and "native module" in names
+    by_name = {step.name: step for step in steps}
+    for tool in ("memcheck", "racecheck"):
+        step = by_name[f"{tool} kernels:cuda"]
+        assert step.command[:3] == ["compute-sanitizer", "--tool", tool] and step.command[-1] == "kernels:cuda"
+        assert step.optional and step.after == "kernels:cuda" and bench.one.LEFT_OUT in step.quiet
+    assert not by_name["kernels:cuda"].optional and not by_name["kernels"].quiet
+    compiled = {step.command[3].removeprefix("compile:families:") for step in steps if "families" in step.name}
+    weights = {str(dtype).removeprefix("torch.") for dtype in bench.layers.VALUES}
+    assert compiled == {bench.families.PASSES, *weights}
     assert all(step.after in ("", *names) for step in steps)
     tests = [step.command[-1] for step in steps if "pytest" in step.command]
     assert tests and all((ROOT / test).exists() for test in tests)
+    parts = list(bench.run.PARTS)
+    assert parts.index("families") == parts.index("elementwise") + 1
+    assert sum(bench.run.PARTS.values()) == pytest.approx(1)
 
 
 # --- rows and what they say
@@ -279,16 +448,25 @@ def test_rows_of_a_gpu_go_to_its_own_file(bench, tmp_path, monkeypatch):
 
 
 def test_targets_are_judged(bench):
-    copy = {"case": "gpu_elementwise", "operator": "pack", "share_of_copy": 0.9, "rate": 4e12}
+    copy = {"case": "gpu_elementwise", "operator": "pack", "backend": "triton", "share_of_copy": 0.9, "rate": 4e12}
     slow = copy | {"operator": "unpack", "share_of_copy": 0.5}
+    # the same kernels on the other backend, and of which backend an old row is nobody knows
+    cuda = copy | {"operator": "if_steps int32", "backend": "cuda", "share_of_copy": 0.88}
+    other = copy | {"operator": "counts", "backend": "cuda", "share_of_copy": 0.1}
+    old = {name: x for name, x in copy.items() if name != "backend"} | {"operator": "if_steps float32"}
     one = {"case": "network", "network": "resnet18", "precision": "int8", "batch": 1, "T": 16, "snn_ms": 0.2,
            "graph_ratio": 4.0, "dirty": False, "utc": "2026-01-02T03:04:05+00:00", "gpu": "NVIDIA H200"}  # fmt: skip
-    text = bench.summary.text([copy, slow, one])
+    text = bench.summary.text([copy, slow, cuda, other, old, one])
     total = len(bench.targets.TARGETS)
-    assert f"Targets: 2 met, 2 missed, {total - 4} not measured" in text
+    assert f"Targets: 2 met, 3 missed, {total - 5} not measured" in text
     lines = {line.split(": ")[0]: line for line in text.splitlines()}
     assert lines["met          pack, share of the copy's speed"].endswith("90 % (wanted >= 85 %)")
     assert lines["missed       unpack, share of the copy's speed"].endswith("50 % (wanted >= 85 %)")
+    assert lines["missed       if_steps int32 in CUDA, share of the copy's speed"].endswith("88 % (wanted >= 90 %)")
+    assert "not measured if_steps float32, share of the copy's speed" in lines
+    assert "not measured if_steps float32 in CUDA, share of the copy's speed" in lines
+    shown = [line.split()[:2] for line in text.split("Kernels of one pass\n")[1].split("\n\n")[0].splitlines()]
+    assert shown == [["pack", "triton"], ["unpack", "triton"], ["if_steps", "int32"], ["counts", "cuda"]]
     assert "met          resnet18 int8, batch 1: 0.2 ms (wanted <= 0.25 ms)" in text
     assert "missed       resnet18 int8, batch 1, time of the dense network's CUDA graph: 4x" in text
     assert text.startswith("NVIDIA H200, ") and "2026-01-02" in text
@@ -296,3 +474,18 @@ def test_targets_are_judged(bench):
     assert (
         bench.targets.TARGETS[0].judged([{"case": "gpu_elementwise", "operator": "if_steps float32"}]) == "not measured"
     )
+
+
+def test_families_are_summed_up(bench):
+    first = {"case": "gpu_family", "op": "pool_or", "kind": "int16", "size": "8x8x4, batch 1", "batch": 1, "T": 16,
+             "triton_ms": 0.03, "cuda_ms": 0.02, "cuda_speedup": 1.5}  # fmt: skip
+    conv = first | {"op": "conv_if", "kind": "int16 int8", "size": "3x3 64@32, batch 64, 10 % spikes", "rate": 0.1,
+                    "triton_ms": 0.5, "cuda_ms": 1.0, "cuda_speedup": 0.5}  # fmt: skip
+    sparse = conv | {"size": "3x3 64@32, batch 64, 1 % spikes", "rate": 0.01, "cuda_ms": 0.25, "cuda_speedup": 2.0}
+    gate = first | {"op": "pool_gate", "cuda_ms": 0.06, "cuda_speedup": 0.5}
+    text = bench.summary.text([first, sparse, conv, gate])
+    table = text.split("CUDA against Triton, family by family\n")[1].split("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in table] == ["pool_or", "conv_if", "conv_if", "pool_gate", "pool:", "conv_if:"]
+    assert "10 % spikes" in table[1] and "Triton     0.5 ms  CUDA       1 ms     0.5x" in table[1]
+    assert table[4:] == ["pool: cuda ahead in 1 of 2", "conv_if: cuda ahead in 1 of 2"]
+    assert "CUDA against Triton, family by family\nnothing measured" in bench.summary.text([])

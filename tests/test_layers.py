@@ -15,12 +15,12 @@ MOST_LINES = 300
 
 LEVELS = {
     0: ("errors", "_env", "_extras"),
-    1: ("_native", "_triton", "_cuda", "_kept", "_order", "_registry", "spikes", "neurons", "windows"),
+    1: ("_native", "_triton", "_cuda", "_gpu", "_kept", "_order", "_registry", "spikes", "neurons", "windows"),
     2: ("ops",),
     3: ("nn", "testing"),
     4: (
         *("program", "convert", "methods", "train"),
-        *("clock", "drive", "head", "prepared", "engine", "graphs", "memory", "network", "whole"),
+        *("clock", "currents", "drive", "head", "prepared", "engine", "graphs", "memory", "network", "whole"),
     ),
     5: ("data", "weights", "profile", "interop"),
     6: ("commands", "cli", "__main__", "__init__"),

@@ -1,10 +1,12 @@
-"""How much of the memory's speed the kernels reach that do nothing but read, compare and write.
+"""How much of the memory's speed the kernels reach that do nothing but read, compare and write, on each backend.
 
 python benchmarks/gpu/run.py --only elementwise
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,23 @@ from rows import RESULTS, Row, append
 from torch import Generator, Tensor
 
 from fastsnn import _env
+from fastsnn._registry import load
+from fastsnn.ops._by_backend import NEURONS
 from fastsnn.ops.if_constant import if_constant
 from fastsnn.ops.if_steps import if_steps
 from fastsnn.ops.pack import counts, pack, unpack
 from fastsnn.ops.pool import pool_or
 from fastsnn.ops.readout import readout
+from gpu.backends import able, forced
 from gpu.ceilings import COPY, measured
 from gpu.clock import Deadline, interleaved, turns
 
 CASE, T = "gpu_elementwise", 16
 WORD, CLASSES, FEATURES = 2, 10, 512
+# of the words that are pooled; as many neurons are the fewest that are measured
+IMAGE = (32, 32, 64)
+# seconds that one kernel is measured for
+BUDGET = 1.5
 THETA = {torch.float32: 1.0, torch.int32: 2**24}
 
 
@@ -49,9 +58,8 @@ def words_only(inputs: tuple[Tensor, Tensor, Tensor], constant: bool) -> Tensor:
     inputs  currents, threshold, initial potential
     """
     x, theta, start = inputs
-    if x.is_cuda and _env.BACKEND != "reference":
-        from fastsnn.ops._neurons_triton import run
-
+    if _env.BACKEND in NEURONS:
+        run = load(NEURONS[_env.BACKEND])
         return run(x, constant, start, theta, None, T, "soft", ">=", keep=False)[0]
     return if_constant(x, T, theta, start)[0] if constant else if_steps(x, theta, start)[0]
 
@@ -70,7 +78,7 @@ def _words(n: int, g: Generator) -> Tensor:
 
 
 def _images(n: int, g: Generator) -> Tensor:
-    return _words(n, g).reshape(-1, 32, 32, 64)
+    return _words(n, g).reshape(-1, *IMAGE)
 
 
 def _read(n: int, g: Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -102,47 +110,63 @@ KERNELS = {
 }  # fmt: skip
 
 
-def check(name: str, kernel: Kernel, on: torch.device, n: int) -> None:
+def on_backend(backend: str, kernel: Kernel, inputs: Any) -> Tensor:
+    with forced(backend):
+        return kernel.call(inputs)
+
+
+def check(name: str, kernel: Kernel, backend: str, on: torch.device, n: int) -> None:
     """The kernel on n neurons gives what the reference gives on the CPU; raises WrongResult."""
     inputs = kernel.inputs(n, Generator(on).manual_seed(1))
-    got = kernel.call(inputs)
     there = tuple(x.cpu() for x in inputs) if isinstance(inputs, tuple) else inputs.cpu()
-    before = _env.BACKEND
-    try:
-        _env.BACKEND = "reference"
-        want = kernel.call(there)
-    finally:
-        _env.BACKEND = before
-    if not torch.equal(got.cpu(), want):
-        raise WrongResult(f"{name}: {int((got.cpu() != want).sum())} of {want.numel()} numbers are not the reference's")
+    got, want = on_backend(backend, kernel, inputs).cpu(), on_backend("reference", kernel, there)
+    if not torch.equal(got, want):
+        wrong = int((got != want).sum())
+        raise WrongResult(f"{name}, {backend}: {wrong} of {want.numel()} numbers are not the reference's")
 
 
 def main(on: torch.device, deadline: Deadline, folder: Path = RESULTS, neurons: int = 2**26) -> Iterator[Row]:
-    """Rows as they are measured; `neurons` of the kernel that needs the least memory for each."""
-    ceiling = measured(on, folder, COPY)
+    """Rows as they are measured, one a kernel and backend.
+
+    neurons  of the kernel that needs the least memory for each
+
+    A kernel that is wrong on one backend gets no row for it; WrongResult is raised once the others have theirs.
+    """
+    ceiling, backends, wrong = measured(on, folder, COPY), able(on), []
     for name, kernel in KERNELS.items():
         if not deadline.left:
             print(f"left out for want of time: {name}", flush=True)
             continue
-        # one block of images, and of what the readout reads
-        least = 32 * 32 * 64
-        check(name, kernel, on, least)
+        least, right = prod(IMAGE), []
+        for backend in backends:
+            try:
+                check(name, kernel, backend, on, least)
+                right.append(backend)
+            except WrongResult as error:
+                print(error, flush=True)
+                wrong.append(str(error))
+        if not right:
+            continue
         n = max(neurons // kernel.share, least)
         sets = [kernel.inputs(n, Generator(on).manual_seed(i)) for i in range(2)]
-        times = interleaved({name: turns(kernel.call, sets)}, on, rounds=100, budget=1.0, ahead=True)[name]
-        del sets
-        rate = kernel.bytes(n) / times.median * 1e3
-        row: Row = {
-            "case": CASE,
-            "operator": name,
-            "T": T,
-            "neurons": n,
-            "bytes": kernel.bytes(n),
-            "ms": times.least,
-            "median_ms": times.median,
-            "rounds": times.rounds,
-            "rate": rate,
-            "share_of_copy": rate / ceiling if ceiling else None,
-        }
-        append(row, folder, on if on.type == "cuda" else None)
-        yield row
+        runs = {backend: turns(partial(on_backend, backend, kernel), sets) for backend in right}
+        for backend, times in interleaved(runs, on, rounds=100, budget=BUDGET, ahead=True).items():
+            rate = kernel.bytes(n) / times.median * 1e3
+            row: Row = {
+                "case": CASE,
+                "operator": name,
+                "backend": backend,
+                "T": T,
+                "neurons": n,
+                "bytes": kernel.bytes(n),
+                "ms": times.least,
+                "median_ms": times.median,
+                "rounds": times.rounds,
+                "rate": rate,
+                "share_of_copy": rate / ceiling if ceiling else None,
+            }
+            append(row, folder, on if on.type == "cuda" else None)
+            yield row
+        del sets, runs
+    if wrong:
+        raise WrongResult("; ".join(wrong))

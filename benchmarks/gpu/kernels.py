@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fastsnn import _registry
 from fastsnn.testing.cases import CASES, Case
+from gpu.backends import forced
 
 # module and name of the backends of each op, where they are not the family's first
 BACKENDS = {
@@ -21,40 +22,53 @@ BACKENDS = {
 }
 
 
+def functions(op: str) -> dict[str, _registry.Backend]:
+    """The backends of an op, by name."""
+    family, name = BACKENDS.get(op, (op, "BACKENDS"))
+    return {b.name: b for b in getattr(import_module(f"fastsnn.ops.{family}.op"), name)}
+
+
 def few(op: str) -> list[Case]:
     """Of the cases of an op, the first with each combination of dtypes; of a layer, with each type of weights."""
     found: dict[tuple, Case] = {}
     for case in CASES[op]:
         arguments = case.arguments()
         told = arguments[1] if isinstance(arguments[0], list) else arguments
-        found.setdefault(tuple(x.dtype for x in _tensors(list(told))[: 1 if told is not arguments else None]), case)
+        found.setdefault(tuple(x.dtype for x in tensors(list(told))[: 1 if told is not arguments else None]), case)
     return list(found.values())
 
 
 def main(on: torch.device, backend: str = "triton", most: int | None = None) -> list[str]:
-    """What differs from the reference, or raises, in words: empty where all is well. `most` cases of an op at most."""
+    """What differs from the reference, or raises, in words: empty where all is well. `most` cases of an op at most.
+
+    An op of which the backend takes no case is not well either.
+    """
     wrong = []
     for op in CASES:
-        family, name = BACKENDS.get(op, (op, "BACKENDS"))
-        backends = {b.name: b for b in getattr(import_module(f"fastsnn.ops.{family}.op"), name)}
+        backends, compared = functions(op), 0
         for case in few(op)[:most]:
             here, there = case.arguments(on), case.arguments()
             first = [a[0] if isinstance(a, list) else a for a in here[:2]]
-            if backends[backend].refuse(*[x for x in first if isinstance(x, Tensor)]) is not None:
+            with forced(backend):
+                refused = backends[backend].refuse(*[x for x in first if isinstance(x, Tensor)])
+            if refused is not None:
                 continue
+            compared += 1
             try:
                 got = _registry.load(backends[backend].target)(*here, *_shape(op, here))
                 want = _registry.load(backends["reference"].target)(*there, *_shape(op, there))
                 if on.type == "cuda":
                     torch.cuda.synchronize(on)
-                pairs = zip(_tensors([got]), _tensors([want]), strict=True)
+                pairs = zip(tensors([got]), tensors([want]), strict=True)
                 equal = all(torch.equal(a.cpu(), b) for a, b in pairs)
             except Exception as error:
                 wrong.append(f"{op} {case.name}: {type(error).__name__}: {str(error)[:300]}")
                 continue
             if not equal:
                 wrong.append(f"{op} {case.name}: not the reference's")
-        print(f"{op}: {len(few(op)[:most])} kinds of arguments", flush=True)
+        print(f"{op}: {compared} kinds of arguments", flush=True)
+        if not compared:
+            wrong.append(f"{op}: {backend} takes none of its cases")
     return wrong
 
 
@@ -68,7 +82,8 @@ def _shape(op: str, arguments: tuple) -> tuple:
     return ()
 
 
-def _tensors(arguments: object) -> list[Tensor]:
+def tensors(arguments: object) -> list[Tensor]:
+    """All tensors in a result or in arguments, whatever lists and tuples they are in."""
     if isinstance(arguments, Tensor):
         return [arguments]
-    return [x for part in arguments for x in _tensors(part)] if isinstance(arguments, list | tuple) else []
+    return [x for part in arguments for x in tensors(part)] if isinstance(arguments, list | tuple) else []

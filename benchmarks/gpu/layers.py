@@ -15,13 +15,14 @@ from rows import RESULTS, Row, append
 from timing import Times
 from torch import Generator, Tensor, nn
 
-from fastsnn import _env
 from fastsnn.ops.conv_if import conv_if
 from fastsnn.ops.pack import pack, unpack
 from fastsnn.spikes import word_dtype
+from gpu.backends import forced
 from gpu.ceilings import BF16, INT8, measured
 from gpu.clock import Deadline, Run, copies, interleaved, turns
 from gpu.rival import Neurons
+from gpu.tuning import fastest
 from gpu.work import conv_macs
 
 CASE, T, RATE, BATCH = "gpu_layer", 16, 0.1, 256
@@ -55,8 +56,12 @@ class Layer:
 
 
 def layer(channels: int, size: int, dtype: torch.dtype, on: torch.device) -> Layer:
-    generator = Generator().manual_seed(0)
-    random = torch.randn(channels, channels, 3, 3, generator=generator)
+    return Layer(channels, size, *numbers((channels, channels, 3, 3), dtype, on))
+
+
+def numbers(shape: Sequence[int], dtype: torch.dtype, on: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(weights of a shape [O, K, ...] and type, threshold, initial potential, bias [O]) of a layer."""
+    random = torch.randn(*shape, generator=Generator().manual_seed(0))
     theta, values = VALUES[dtype]
     fan = (RATE * random[0].numel()) ** 0.5
     if theta is None:
@@ -65,18 +70,27 @@ def layer(channels: int, size: int, dtype: torch.dtype, on: torch.device) -> Lay
     else:
         weight = random * (SPREAD * theta / fan)
         weight = weight if dtype.is_floating_point else weight.round()
-    numbers = [theta, theta / 2, MEAN * theta]
     exact = not values.is_floating_point
-    threshold, start, bias = (torch.tensor(round(x) if exact else x, dtype=values, device=on) for x in numbers)
-    return Layer(channels, size, weight.to(dtype).to(on), threshold, start, bias.expand(channels).contiguous())
+    threshold, start, bias = (
+        torch.tensor(round(x) if exact else x, dtype=values, device=on) for x in (theta, theta / 2, MEAN * theta)
+    )
+    return weight.to(dtype).to(on), threshold, start, bias.expand(shape[0]).contiguous()
 
 
 def spikes(batch: int, channels: int, size: int, on: torch.device) -> Tensor:
-    """Words [B, size, size, C]; an image at a time, because dense spikes take T bytes a neuron and more."""
+    """Words [B, size, size, C]."""
+    return fired((batch, size, size, channels), T, RATE, on)
+
+
+def fired(shape: Sequence[int], steps: int, rate: float, on: torch.device) -> Tensor:
+    """Words of a shape [B, ...] in which that share of the steps has a spike.
+
+    Some images at a time, because dense spikes take T bytes a neuron and more.
+    """
     generator = Generator(on).manual_seed(0)
-    out = torch.empty((batch, size, size, channels), dtype=word_dtype(T), device=on)
+    out = torch.empty(tuple(shape), dtype=word_dtype(steps), device=on)
     for words in out.split(32):
-        words.copy_(pack(torch.rand((T, *words.shape), device=on, generator=generator) < RATE))
+        words.copy_(pack(torch.rand((steps, *words.shape), device=on, generator=generator) < rate))
     return out
 
 
@@ -109,19 +123,7 @@ def best_tile(run: Callable, inputs: Sequence[Tensor], on: torch.device, deadlin
     plan = getattr(run, "tiled", None)
     if plan is None:
         return None
-    times: dict = {}
-    for tile in plan.tiles(len(inputs[0]), T):
-        if times and not deadline.left:
-            print(f"tiles left untried: all from {tile} on", flush=True)
-            break
-        plan.tile = tile
-        try:
-            times[tile] = interleaved({"": turns(run, inputs)}, on, rounds=3, least=3, ahead=True)[""].least
-        except Exception as error:
-            # some ask for more shared memory than there is
-            print(f"{tile}: {type(error).__name__}: {str(error).splitlines()[0][:120]}", flush=True)
-    plan.tile = min(times, key=times.__getitem__)
-    tile = plan.tile
+    tile = fastest(plan, plan.tiles(len(inputs[0]), T), turns(run, inputs), on, deadline)
     return f"{tile}, {tile.warps} warps, {tile.stages} stages"
 
 
@@ -132,14 +134,9 @@ def check(given: Layer, run: Callable[[Tensor], Tensor], words: Tensor) -> None:
     """
     pick = [0, len(words) - 1]
     got = run(words)[pick].cpu()
-    before = _env.BACKEND
-    try:
-        _env.BACKEND = "reference"
-        numbers = [x.cpu() for x in (given.weight, given.threshold, given.start, given.bias)]
-        weight, theta, start, bias = numbers
+    weight, theta, start, bias = (x.cpu() for x in (given.weight, given.threshold, given.start, given.bias))
+    with forced("reference"):
         want = conv_if([words[pick].cpu()], [weight], T, theta, start, padding=[1, 1], bias=bias)[0]
-    finally:
-        _env.BACKEND = before
     wrong = int((got != want).sum())
     if wrong > (want.numel() // 1000 if given.weight.is_floating_point() else 0):
         raise WrongResult(

@@ -1,7 +1,10 @@
 """One part of the benchmarks, in a process of its own: `run.py` starts it.
 
-python -m gpu.one ceilings | elementwise | layers | memory | kernels | NETWORK:BATCH [--seconds N]
-python -m gpu.one compile:layers:PRECISION | compile:NETWORK:PRECISION | compile:NETWORK:BATCH
+python -m gpu.one ceilings | elementwise | families | layers | memory | NETWORK:BATCH [--seconds N]
+python -m gpu.one kernels | kernels:cuda
+                                   compares every kernel with the reference; the exit status is 5 where none can run
+python -m gpu.one compile:families:passes | compile:families:PRECISION | compile:layers:PRECISION |
+python -m gpu.one compile:NETWORK:PRECISION | compile:NETWORK:BATCH
                                    only compiles what the others will run, so that many processes can share that work
 """
 
@@ -17,6 +20,8 @@ from gpu.clock import Deadline, device_of
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "build" / "gpu"
+# exit status where there was nothing to do
+LEFT_OUT = 5
 
 
 def rows_of(name: str, on: torch.device, deadline: Deadline, kept: Path, folder: Path) -> Iterator[Row]:
@@ -29,6 +34,10 @@ def rows_of(name: str, on: torch.device, deadline: Deadline, kept: Path, folder:
         from gpu import elementwise
 
         return elementwise.main(on, deadline, folder)
+    if name == "families":
+        from gpu import families
+
+        return families.main(on, deadline, folder)
     if name == "layers":
         from gpu import layers
 
@@ -48,6 +57,11 @@ def rows_of(name: str, on: torch.device, deadline: Deadline, kept: Path, folder:
 def compile_only(what: str, on: torch.device, deadline: Deadline, kept: Path) -> None:
     """Runs what a part will run, for the caches of the compilers."""
     name, _, detail = what.partition(":")
+    if name == "families":
+        from gpu import families
+
+        families.compile_all(detail, on, deadline)
+        return
     if name == "layers":
         from gpu import layers
 
@@ -76,6 +90,21 @@ def compile_only(what: str, on: torch.device, deadline: Deadline, kept: Path) ->
         snn(converted.images(net, whole.MEMORY_BATCH, on), whole.MEMORY_T)
 
 
+def compare(backend: str, on: torch.device) -> int:
+    """Every kernel of a backend against the reference; the exit status."""
+    from gpu import backends, kernels
+
+    if backend not in backends.MODULES:
+        raise SystemExit(f"gpu: there are no kernels of {backend}")
+    why = backends.why_not(backend, on)
+    if why is not None:
+        print(f"left out: {backend}: {why}", flush=True)
+        return LEFT_OUT
+    wrong = kernels.main(on, backend)
+    print("\n".join(wrong), flush=True)
+    return 1 if wrong else 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part")
@@ -88,13 +117,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     on, deadline = device_of(args.device), Deadline(args.seconds)
     torch.backends.cudnn.benchmark = True
-    if args.part == "kernels":
-        from gpu import kernels
-
-        wrong = kernels.main(on)
-        print("\n".join(wrong), flush=True)
-        return 1 if wrong else 0
     kind, _, what = args.part.partition(":")
+    if kind == "kernels":
+        return compare(what or "triton", on)
     if kind == "compile":
         compile_only(what, on, deadline, args.kept)
         return 0
@@ -105,9 +130,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _said(row: Row) -> str:
     """A row as a line of progress: what tells it, and the figures that matter most."""
-    names = ("network", "layer", "operator", "precision", "batch")
+    names = ("network", "layer", "operator", "backend", "op", "kind", "size", "precision", "batch")
     told = " ".join(str(row[name]) for name in names if row.get(name) is not None)
-    figures = ("ms", "snn_ms", "rate", "share_of_copy", "share_of_bf16", "rival_speedup", "ratio", "peak_gib")
+    figures = (
+        *("ms", "snn_ms", "rate", "share_of_copy", "share_of_bf16", "rival_speedup", "ratio", "peak_gib"),
+        *("triton_ms", "cuda_ms", "cuda_speedup"),
+    )
     shown = [f"{name} {row[name]:.4g}" for name in figures if isinstance(row.get(name), float)]
     return f"{told}: {', '.join(shown)}"
 

@@ -27,6 +27,7 @@ import torch  # noqa: E402
 from rows import RESULTS, device, driver, installed  # noqa: E402
 
 from gpu import summary  # noqa: E402
+from gpu.one import LEFT_OUT  # noqa: E402
 from gpu.steps import Outcome, Step, together  # noqa: E402
 
 KEPT = ROOT / "build" / "gpu"
@@ -34,6 +35,9 @@ TESTS = (
     "tests/test_graphs.py",
     "tests/test_network_triton.py",
     "tests/ops/test_layer_triton.py",
+    "tests/test_cuda.py",
+    "tests/test_network_cuda.py",
+    "tests/ops/test_layer_cuda.py",
     "tests/ops/test_fixed_triton.py",
     *(f"tests/ops/test_{name}.py" for name in ("conv_if", "linear_if", "if_steps", "if_constant")),
     *(f"tests/ops/test_{name}.py" for name in ("pool", "pack", "readout", "plan")),
@@ -52,13 +56,14 @@ GRACE = 15.0
 PARTS = {
     "ceilings": 0.05,
     "elementwise": 0.07,
-    "layers": 0.25,
-    "resnet18:256": 0.22,
-    "resnet18:1": 0.11,
+    "families": 0.12,
+    "layers": 0.2,
+    "resnet18:256": 0.2,
+    "resnet18:1": 0.1,
     "memory": 0.03,
-    "vgg16:256": 0.14,
-    "vgg16:1": 0.07,
-    "resnet18:32": 0.06,
+    "vgg16:256": 0.12,
+    "vgg16:1": 0.06,
+    "resnet18:32": 0.05,
 }
 
 
@@ -75,10 +80,13 @@ def checks(python: str, build: bool) -> list[Step]:
         return Step(f"compile {what}", command, 240, optional=True, weight=weight, environment=cache)
 
     steps = [Step("kernels", one("kernels"), 150)]
+    # where CuPy is not installed there is nothing to compare
+    steps.append(Step("kernels:cuda", one("kernels:cuda"), 150, quiet=(LEFT_OUT,)))
     if build:
         steps.append(Step("native module", [python, "setup.py", "--quiet", "build_ext", "--inplace"], 150, weight=4))
     steps += [compiling(f"resnet18:{precision}") for precision in ("int8", "float16")]
     steps += [compiling(f"layers:{precision}") for precision in ("int8", "float16")]
+    steps += [compiling(f"families:{what}") for what in ("passes", "int8", "float16")]
     steps += [compiling(f"{name}:256", 2) for name in ("resnet18", "vgg16")]
     after = "native module" if build else ""
     pytest = [python, "-m", "pytest", "-q", "--maxfail=20", "-p", "no:cacheprovider", "--color=no"]
@@ -86,11 +94,13 @@ def checks(python: str, build: bool) -> list[Step]:
     if shutil.which("compute-sanitizer"):
         # each tensor in memory of its own, or what lies beside it would be another tensor's
         apart = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
-        command = ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9", *one("kernels")]
-        steps.append(Step("compute-sanitizer", command, 150, after="kernels", environment=apart))
+        for tool, part in (("memcheck", "kernels"), ("memcheck", "kernels:cuda"), ("racecheck", "kernels:cuda")):
+            command = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "9", *one(part)]
+            more = {} if part == "kernels" else {"optional": True, "quiet": (LEFT_OUT,)}
+            steps.append(Step(f"{tool} {part}", command, 150, after=part, environment=apart, **more))
     steps += [compiling(f"vgg16:{precision}") for precision in ("int8", "float16")]
     steps += [compiling(f"resnet18:{precision}") for precision in ("int16", "int32")]
-    steps += [compiling(f"layers:{precision}") for precision in ("int16", "int32")]
+    steps += [compiling(f"{part}:{precision}") for part in ("layers", "families") for precision in ("int16", "int32")]
     steps += [compiling("resnet18:1", 2)]
     # compiles by itself, on eight processors; it needs no GPU, so that it is no loss where there is no time for it
     steps.append(Step(COMPILED, [*pytest, COMPILED], 240, after=after, weight=8, quiet=(5,), optional=True))

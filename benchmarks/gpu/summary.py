@@ -1,12 +1,14 @@
 """The rows of a GPU as text: what was wanted and what was measured, then every row in a line."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rows import Row, latest
 
 from gpu.ceilings import CASE as CEILING
 from gpu.elementwise import CASE as ELEMENTWISE
+from gpu.families import CASE as FAMILY
+from gpu.kernels import BACKENDS
 from gpu.layers import CASE as LAYER
 from gpu.targets import MET, MISSED, TARGETS, UNKNOWN
 
@@ -23,14 +25,20 @@ def text(rows: Sequence[Row]) -> str:
     judged = [target.judged(rows) for target in TARGETS]
     total = ", ".join(f"{judged.count(verdict)} {verdict}" for verdict in (MET, MISSED, UNKNOWN))
     lines = [*_machine(rows), "", f"Targets: {total}", *(target.line(rows) for target in TARGETS)]
-    for title, case, line in (
-        ("Ceilings", CEILING, _ceiling),
-        ("Kernels of one pass", ELEMENTWISE, _elementwise),
-        ("Layers, T = 16", LAYER, _layer),
-        ("Networks", "network", _network),
-        ("Memory", "gpu_memory", _memory),
+
+    def each(case: str, line: Callable[[Row], str]) -> list[str]:
+        return [line(row) for row in rows if row["case"] == case]
+
+    # which backend an older row is of is not known
+    passes = [_elementwise(row) for row in rows if row["case"] == ELEMENTWISE and row.get("backend")]
+    for title, found in (
+        ("Ceilings", each(CEILING, _ceiling)),
+        ("Kernels of one pass", passes),
+        ("CUDA against Triton, family by family", _families([row for row in rows if row["case"] == FAMILY])),
+        ("Layers, T = 16", each(LAYER, _layer)),
+        ("Networks", each("network", _network)),
+        ("Memory", each("gpu_memory", _memory)),
     ):
-        found = [line(row) for row in rows if row["case"] == case]
         lines += ["", title, *(found or ["nothing measured"])]
     return "\n".join(lines) + "\n"
 
@@ -58,7 +66,27 @@ def _ceiling(row: Row) -> str:
 
 
 def _elementwise(row: Row) -> str:
-    return f"{row['operator']:<20}{row['rate'] / 1e9:8.0f} GB/s{_share(row['share_of_copy'])} of the copy"
+    name = f"{row['operator']:<20}{row['backend']:<8}"
+    return f"{name}{row['rate'] / 1e9:8.0f} GB/s{_share(row['share_of_copy'])} of the copy"
+
+
+def _families(rows: Sequence[Row]) -> list[str]:
+    """A line a row, those of an op and a kind of numbers together, then how often CUDA is ahead in each family."""
+    ops = list(dict.fromkeys(row["op"] for row in rows))
+
+    def place(row: Row) -> tuple:
+        layer = row["size"].split(",")[0]
+        return ops.index(row["op"]), row["kind"], -row["T"], row["batch"], layer, -row.get("rate", 0.0)
+
+    lines, ahead = [], {}
+    for row in sorted(rows, key=place):
+        lines.append(
+            f"{row['op']:<13}{row['kind']:<16}{row['size']:<38}T = {row['T']:<4}Triton{_number(row['triton_ms'])} ms"
+            f"  CUDA{_number(row['cuda_ms'])} ms{_number(row['cuda_speedup'])}x"
+        )
+        family = BACKENDS.get(row["op"], (row["op"],))[0]
+        ahead.setdefault(family, []).append(row["cuda_speedup"] > 1)
+    return lines + [f"{family}: cuda ahead in {sum(found)} of {len(found)}" for family, found in ahead.items()]
 
 
 def _layer(row: Row) -> str:

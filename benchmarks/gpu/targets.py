@@ -50,6 +50,8 @@ class Target:
 
 
 ELEMENTWISE = ("if_steps float32", "if_steps int32", "if_constant int32", "pack", "unpack", "counts", "pool_or 2x2")
+# of the backend `cuda`
+CUDA = ("if_steps float32", "if_steps int32")
 WIDE = ("3x3 128@16", "3x3 256@8", "3x3 512@4")
 NETWORKS = ("resnet18", "vgg16")
 PERCENT = {"unit": " %", "scale": 100.0}
@@ -60,12 +62,19 @@ def _network(name: str, precision: str, batch: int = 256) -> Row:
     return {"case": "network", "network": name, "precision": precision, "batch": batch, "T": 16}
 
 
+def _elementwise(op: str, backend: str) -> Row:
+    return {"case": "gpu_elementwise", "operator": op, "backend": backend}
+
+
 def _all() -> list[Target]:
     found = [
-        Target(f"{op}, share of the copy's speed", {"case": "gpu_elementwise", "operator": op}, "share_of_copy", 0.85,
-               **PERCENT)
+        Target(f"{op}, share of the copy's speed", _elementwise(op, "triton"), "share_of_copy", 0.85, **PERCENT)
         for op in ELEMENTWISE
-    ]  # fmt: skip
+    ]
+    found += [
+        Target(f"{op} in CUDA, share of the copy's speed", _elementwise(op, "cuda"), "share_of_copy", 0.9, **PERCENT)
+        for op in CUDA
+    ]
     for layer in WIDE:
         where = {"case": "gpu_layer", "layer": layer}
         half, int8 = where | {"precision": "float16"}, where | {"precision": "int8"}

@@ -1,9 +1,13 @@
-"""Measuring tiles in the time that there is: all of them take hundreds of compilations for a whole network."""
+"""Measuring ways to run a layer in the time that there is: all tiles of a network take hundreds of compilations."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
+
+import torch
 
 from fastsnn.ops._tiles import Tile
+from gpu.clock import Deadline, Run, interleaved
 
 # tiles of a layer that a whole network tries
 FEW = 6
@@ -41,3 +45,27 @@ def few(most: int = FEW) -> Iterator[None]:
         yield
     finally:
         TritonPlan.tiles = every  # type: ignore[method-assign]
+
+
+def fastest(plan: Any, choices: Sequence[Any], run: Run, on: torch.device, deadline: Deadline) -> Any:
+    """Lets a plan take the fastest of the choices that run and that there is time for; the first gets time always.
+
+    plan      has `choose`, see `TritonPlan`;  run  calls it
+    Returns the choice. Raises RuntimeError where none runs.
+    """
+    times: dict[Any, float] = {}
+    for choice in choices:
+        if times and not deadline.left:
+            print(f"ways left untried: all from {choice} on", flush=True)
+            break
+        plan.choose(choice)
+        try:
+            times[choice] = interleaved({"": run}, on, rounds=3, least=3, ahead=True)[""].least
+        except Exception as error:
+            # some ask for more shared memory than there is
+            print(f"{choice}: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]}", flush=True)
+    if not times:
+        raise RuntimeError(f"{type(plan).__name__}: none of {len(choices)} ways to run the layer works")
+    best = min(times, key=times.__getitem__)
+    plan.choose(best)
+    return best

@@ -15,6 +15,7 @@ from rows import RESULTS, Row, append
 from timing import Times
 from torch import Tensor
 
+from fastsnn.ops._layer_gpu import GpuPlan
 from gpu import converted, dense, jelly
 from gpu.clock import Deadline, Slow, captured, interleaved, limited, turns
 from gpu.converted import T
@@ -74,6 +75,15 @@ def added(snn: Any, x: Tensor, on: torch.device) -> int | None:
         else:
             snn.graphs = graphs
     return None if found is None else found[0] - found[1]
+
+
+def backends(snn: Any, batch: int) -> dict[str, str]:
+    """Neuron layer -> the backend that runs it at a batch size; without those that run step by step."""
+    found = {}
+    for name, driver in snn._prepare().drivers.items():
+        plan = getattr(driver, "plan", None)
+        found[name] = plan.backend(batch, T) if isinstance(plan, GpuPlan) else getattr(driver, "backend", None)
+    return {name: backend for name, backend in found.items() if backend is not None}
 
 
 class Case:
@@ -193,6 +203,7 @@ def main(
             "T": T,
             "rate": mean_rate(snn.spikes(case.x[:32])),
             "tuned": measured,
+            "backends": backends(snn, batch),
             "graphs": bool(getattr(snn, "graphs", False)),
             "run_bytes": added(snn, case.x, on),
             **figures(case, snn, case.measure(snn)),

@@ -3,6 +3,7 @@
 // A thread that waits (for its block, or for its warp to vote or exchange) gives way to the next one, each on a stack of
 // its own; threads that never wait share one. The order is fixed, or the reverse: where a result depends on it, a
 // barrier is missing. What never comes about is reported: threads that wait for ones that have ended, or elsewhere.
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cstdio>
@@ -13,6 +14,10 @@
 
 #include "emulator/device.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
 EmulatorState emulator_state;
 
 namespace {
@@ -22,9 +27,13 @@ enum class Wait { none, block, warp, done };
 constexpr std::size_t STACK = 256 * 1024;
 constexpr unsigned WARP = 32;
 
+// Begun by a context; from then on jumps lead in and out, which unlike contexts ask nothing of the system.
 struct Fiber {
     ucontext_t context;
+    jmp_buf place;
+    bool begun = false;
     std::unique_ptr<char[]> stack{new char[STACK]};
+    void* hidden = nullptr;  // AddressSanitizer's own stack for this one
 };
 
 struct Thread {
@@ -43,7 +52,10 @@ struct Machine {
     std::vector<Fiber*> idle;
     std::vector<Thread> threads;
     std::vector<Brought> brought;
-    ucontext_t scheduler;
+    jmp_buf scheduler;
+    void* hidden = nullptr;
+    const void* bottom = nullptr;  // of the scheduler's stack
+    std::size_t size = 0;
     unsigned current = 0;
     void (*kernel)(const void*) = nullptr;
     const void* call = nullptr;
@@ -62,20 +74,40 @@ void fail(const char* what) {
     machine.failed = true;
 }
 
+// AddressSanitizer is told which stack comes next, and on that one that it has come.
+void leaving(void** hidden, const void* bottom, std::size_t size) {
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_start_switch_fiber(hidden, bottom, size);
+#else
+    (void)hidden, (void)bottom, (void)size;
+#endif
+}
+void arrived(void* hidden, const void** from, std::size_t* size) {
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(hidden, from, size);
+#else
+    (void)hidden, (void)from, (void)size;
+#endif
+}
+
 // Gives way until what the thread waits for has come about.
 void wait_for(Wait what) {
     Thread& self = machine.threads[machine.current];
     self.wait = what;
-    swapcontext(&self.fiber->context, &machine.scheduler);
+    Fiber* fiber = self.fiber;
+    leaving(&fiber->hidden, machine.bottom, machine.size);
+    if (_setjmp(fiber->place) == 0) {
+        _longjmp(machine.scheduler, 1);
+    }
+    arrived(machine.threads[machine.current].fiber->hidden, &machine.bottom, &machine.size);
 }
 
 void enter() {
+    arrived(nullptr, &machine.bottom, &machine.size);
     for (;;) {
         machine.kernel(machine.call);
-        Thread& self = machine.threads[machine.current];
-        self.wait = Wait::done;
         // the next thread that begins may begin here
-        swapcontext(&self.fiber->context, &machine.scheduler);
+        wait_for(Wait::done);
     }
 }
 
@@ -84,7 +116,7 @@ void prepare(Fiber& fiber) {
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.get();
     fiber.context.uc_stack.ss_size = STACK;
-    fiber.context.uc_link = &machine.scheduler;
+    fiber.context.uc_link = nullptr;
     makecontext(&fiber.context, enter, 0);
 }
 
@@ -99,6 +131,19 @@ Fiber* begin() {
     return machine.fibers.back().get();
 }
 
+// Back when the fiber gives way. Apart from its caller, like `prepare`.
+__attribute__((noinline)) void resume(Fiber& fiber) {
+    leaving(&machine.hidden, fiber.stack.get(), STACK);
+    if (_setjmp(machine.scheduler) == 0) {
+        if (fiber.begun) {
+            _longjmp(fiber.place, 1);
+        }
+        fiber.begun = true;
+        setcontext(&fiber.context);
+    }
+    arrived(machine.hidden, nullptr, nullptr);
+}
+
 void go_on(unsigned i) {
     Thread& thread = machine.threads[i];
     machine.current = i;
@@ -107,7 +152,7 @@ void go_on(unsigned i) {
     if (!thread.fiber) {
         thread.fiber = begin();
     }
-    swapcontext(&machine.scheduler, &thread.fiber->context);
+    resume(*thread.fiber);
     if (thread.wait == Wait::done) {
         machine.idle.push_back(thread.fiber);
     }

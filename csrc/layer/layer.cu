@@ -63,9 +63,10 @@ FASTSNN_DEVICE void gather(const LayerCall& call, int input, const Place& at, in
                     W row[ROWS_AHEAD][N];
 #pragma unroll
                     for (int r = 0; r < ROWS_AHEAD; ++r) {
-                        const uint32_t channel = 31u - __clz(spikes);
+                        // where none is left, the first one's row is not read
+                        const uint32_t channel = 31u - __clz(spikes | 1u);
                         load_if<N>(row[r], reinterpret_cast<const W*>(rows + uint64_t(channel) * row_bytes), spikes);
-                        spikes &= ~(0x80000000u >> __clz(spikes));
+                        spikes &= ~(1u << channel);
                     }
 #pragma unroll
                     for (int r = 0; r < ROWS_AHEAD; ++r) {

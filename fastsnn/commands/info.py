@@ -5,7 +5,7 @@ import argparse
 import torch
 
 import fastsnn
-from fastsnn import _env, _native, _registry
+from fastsnn import _env, _native, _order, _registry
 from fastsnn.commands.versions import cuda_device, versions
 
 
@@ -21,6 +21,9 @@ def run(args: argparse.Namespace) -> None:
         print(f"{name:<{width}}  {fact}")
     print()
     print("\n".join(backend_lines(_registry.table())))
+    if args.verbose:
+        print()
+        print("\n".join(order_lines()))
 
 
 def backend_lines(rows: list[tuple[str, dict[str, str | None]]]) -> list[str]:
@@ -34,6 +37,22 @@ def backend_lines(rows: list[tuple[str, dict[str, str | None]]]) -> list[str]:
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
     notes = [f"[{number}] {' '.join(why.split())}" for why, number in reasons.items()]
     return lines + (["", *notes] if notes else [])
+
+
+def order_lines() -> list[str]:
+    """Which of a GPU's backends comes first for each operator, with what was measured on the current one."""
+    declared = ", ".join(_order.RIVALS)
+    lines = [f"order of GPU backends where nothing was measured: {declared}"]
+    if not torch.cuda.is_available():
+        return lines
+    device = torch.device("cuda", torch.cuda.current_device())
+    for op in _order.OPERATORS:
+        found = _order.measured(op, device)
+        lines.append(f"{op}: {len(found)} measured" if found else f"{op}: {declared} (not measured)")
+        for what, times in sorted(found.items()):
+            each = ", ".join(f"{name} {1e6 * times[name]:.3g} us" for name in sorted(times, key=times.__getitem__))
+            lines.append(f"    {what.removeprefix(op).strip()}: {each}")
+    return lines
 
 
 def _compiler() -> str:

@@ -7,7 +7,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from fastsnn import _cuda, _triton
+from fastsnn import _cuda, _gpu
 from fastsnn._kept import Kept
 from fastsnn.ops import _three
 from fastsnn.ops._inputs import Input, split_inputs
@@ -111,10 +111,14 @@ class CudaPlan:
 
     def choices(self, batch: int, T: int) -> tuple[Split | None, ...]:
         """Ways to the same result that are worth measuring: by shape, and to share out the work."""
-        own = self.shape[-1] // self.groups
-        most = self._most_outputs(T)
-        outputs = [n for n in (1, 2, 4) if n <= most and (n == 1 or LANES * n < 2 * own)]
-        found = [Split(n, parts) for n in outputs for parts in (1, 2, 4, 8) if parts == 1 or parts <= self.chunks]
+        own, positions = self.shape[-1] // self.groups, batch * prod(self.out)
+        most, processors = self._most_outputs(T), _gpu.processors(self._device)
+        found = []
+        for outputs in (n for n in (1, 2, 4) if n <= most and (n == 1 or LANES * n < 2 * own)):
+            for parts in (1, 2, 4, 8):
+                # sums are shared where there is little else to share out
+                if parts == 1 or (parts <= self.chunks and self._tiles(positions, outputs, parts) <= 8 * processors):
+                    found.append(Split(outputs, parts))
         return (None, *(split for split in found if split != self.usual(batch, T)))
 
     def choose(self, split: Split | None) -> None:
@@ -145,7 +149,7 @@ class CudaPlan:
         outputs = self._most_outputs(T)
         while outputs > 1 and LANES * outputs >= 2 * own:
             outputs //= 2
-        processors = _triton.processors(self._device)
+        processors = _gpu.processors(self._device)
         parts = 1
         while (
             parts < WARPS

@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastsnn import _env, _triton
+from fastsnn import _env, _gpu, _triton
 from fastsnn.ops import _layer_kernel, _taps_kernel, _three
 from fastsnn.ops._inputs import sorted_inputs
 from fastsnn.ops._neuron_kernel import NUMBERS
@@ -93,7 +93,7 @@ class TritonPlan:
         """Tiles that are worth measuring at a batch size."""
         if not self.products:
             return ()
-        return choices(self.problem(batch, T), _triton.processors(self._device), _triton.shared(self._device))
+        return choices(self.problem(batch, T), _gpu.processors(self._device), _gpu.shared(self._device))
 
     def choices(self, batch: int, T: int) -> tuple[Tile | None, ...]:
         """Ways to the same result that are worth measuring: by shape, and tiles."""
@@ -107,7 +107,7 @@ class TritonPlan:
         """Takes the tile for this shape and batch from now on, in later processes too; None is the usual one."""
         if self.products:
             problem = self.problem(batch, T)
-            TILES.store(self._key(problem), tile or usual(problem, _triton.processors(self._device)), self._device)
+            TILES.store(self._key(problem), tile or usual(problem, _gpu.processors(self._device)), self._device)
             self._tiles.pop(problem, None)
 
     def _key(self, problem: Problem) -> str:
@@ -120,7 +120,7 @@ class TritonPlan:
         problem = self.problem(batch, T)
         if problem not in self._tiles:
             known = TILES.find(self._key(problem), self._device)
-            self._tiles[problem] = known or usual(problem, _triton.processors(self._device))
+            self._tiles[problem] = known or usual(problem, _gpu.processors(self._device))
         return self._tiles[problem]
 
     def __call__(

@@ -2,15 +2,11 @@
 
 import pytest
 import torch
+from layers import BF16, F16, F32, I8, I16, I32, VALUES, check, convolution, identity, joined, moved, shape_of, wanted
 
 from fastsnn import _env, _triton
 from fastsnn.ops._three import sizes
-from fastsnn.ops.conv_if import reference as conv_reference
-from fastsnn.ops.conv_if.op import output_shape
-from fastsnn.ops.linear_if import reference as linear_reference
 from fastsnn.spikes import word_dtype
-from fastsnn.testing.cases import random_words
-from fastsnn.testing.compare import membranes_close, spikes_equal
 
 pytestmark = pytest.mark.skipif(_triton.reason() is not None, reason=str(_triton.reason()))
 
@@ -19,9 +15,6 @@ if _triton.reason() is None:
     from fastsnn.ops._layer_triton import TritonPlan
     from fastsnn.ops._tiles import Tile
 
-F16, BF16, F32 = torch.float16, torch.bfloat16, torch.float32
-I8, I16, I32 = torch.int8, torch.int16, torch.int32
-VALUES = {I8: I32, I16: I16, I32: I32, F16: F32, BF16: F32, F32: F32}
 # a few tiles of the layers here: more take the interpreter long
 TILE = (128, 32, 64, 4)
 SPLIT = (*TILE, 3, 2)
@@ -38,62 +31,10 @@ def g():
     return torch.Generator().manual_seed(7)
 
 
-def convolution(
-    g, dtype, channels=(12, 20), size=(4, 3), T=5, kernel=3, batch=2, stride=1, padding=1, groups=1, **more
-):
-    """Arguments of `conv_if` for one input, as a dictionary: whole weights of up to 3, or of eighths of that."""
-    dims, (inputs, outputs) = len(size), channels
-    weight = torch.randint(-3, 4, (outputs, inputs // groups, *[kernel] * dims), generator=g)
-    unit = 1 / 8 if dtype.is_floating_point else 1
-    values = VALUES[dtype]
-    return {
-        "words": [random_words(g, (batch, *size, inputs), T)],
-        "weights": [(weight * unit).to(dtype)],
-        "v": torch.tensor(3 * unit).to(values),
-        "threshold": torch.tensor(9 * unit).to(values),
-        "bias": None,
-        "T": T,
-        "stride": [stride] * dims,
-        "padding": [padding] * dims,
-        "dilation": [1] * dims,
-        "groups": [groups],
-        "reset": "soft",
-        "comparator": ">=",
-    } | more
-
-
-def joined(first, *others):
-    """Layers that drive the same neurons: one layer of as many inputs, with the neurons of the first."""
-    lists = ("words", "weights", "stride", "padding", "dilation", "groups")
-    return first | {name: [x for layer in (first, *others) for x in layer[name]] for name in lists}
-
-
-def shape_of(layer):
-    dims = layer["words"][0].ndim - 2
-    if dims == 0:
-        return len(layer["words"][0]), len(layer["weights"][0])
-    geometry = (layer[name][:dims] for name in ("stride", "padding", "dilation"))
-    return output_shape(layer["words"][0], layer["weights"][0], *geometry)
-
-
-def moved(x, device):
-    if isinstance(x, list):
-        return [moved(y, device) for y in x]
-    return x.to(device) if isinstance(x, torch.Tensor) else x
-
-
 def plan_of(layer, device, tile=None, **more):
     given = {name: moved(layer[name], device) for name in layer if name not in ("words", "T")}
     inputs = [w.shape[1:] for w in layer["words"]]
     return TritonPlan(inputs, shape=shape_of(layer), tile=Tile(*tile) if tile else None, **given, **more)
-
-
-def wanted(layer):
-    shape = shape_of(layer)
-    if len(shape) == 2:
-        names = ("words", "weights", "v", "threshold", "bias", "T", "reset", "comparator")
-        return linear_reference.linear_if(*(layer[name] for name in names))
-    return conv_reference.conv_if(*layer.values(), shape)
 
 
 def agrees(layer, device, tile=TILE, **more):
@@ -101,23 +42,6 @@ def agrees(layer, device, tile=TILE, **more):
     plan = plan_of(layer, device, tile, **more)
     check(plan(moved(layer["words"], device), layer["T"]), wanted(layer), layer["T"])
     return plan
-
-
-def check(got, want, T):
-    spikes_equal(got[0].cpu(), want[0], T)
-    membranes_close(got[1], want[1])
-    assert got[1].dtype == want[1].dtype
-    assert want[0].any(), "a layer that never fires shows nothing"
-
-
-def identity(layer, value=2):
-    """One more input of a layer: words of the output's size, each to its neuron."""
-    shape = shape_of(layer)
-    ones = [1] * (len(shape) - 2)
-    words = random_words(torch.Generator().manual_seed(11), shape, layer["T"])
-    weight = layer["weights"][0].new_full((shape[-1], 1, *ones), value)
-    window = {"stride": ones, "padding": [0] * len(ones), "dilation": ones}
-    return {"words": [words], "weights": [weight], **window, "groups": shape[-1:]}
 
 
 # --- tiles and parts of sums

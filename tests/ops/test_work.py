@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import fastsnn
-from fastsnn import _env, _triton
+from fastsnn import _env, _gpu, _triton
 from fastsnn.drive import Events
 from fastsnn.prepared import Prepared
 from fastsnn.testing.cases import random_words
@@ -142,7 +142,7 @@ def ideal(plan, weights):
 @pytest.mark.parametrize("dtype", [I8, F16], ids=str)
 @pytest.mark.parametrize("name, count", [("resnet18", 16), ("vgg16", 12)])
 def test_layers_of_networks_do_little_more_than_what_is_needed(layers, monkeypatch, tmp_path, name, count, dtype):
-    monkeypatch.setattr(_triton, "processors", lambda device: H200)
+    monkeypatch.setattr(_gpu, "processors", lambda device: H200)
     monkeypatch.setattr(_env, "CACHE", str(tmp_path))
     assert len(layers[name]) == count
     found = {}
