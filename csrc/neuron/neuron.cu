@@ -18,12 +18,11 @@ struct NeuronCall {
 
 namespace {
 
-// steps whose currents are on their way at once
-constexpr int AHEAD = 8;
-
 // N neighbours a thread; where N > 1 all rows, periods of words and addresses are multiples of it.
 template <class E, class Word, int N, bool CONSTANT>
 FASTSNN_DEVICE void neurons(const NeuronCall& call) {
+    // steps whose currents are on their way at once
+    constexpr int AHEAD = N > 4 ? 4 : 8;
     const E* currents = static_cast<const E*>(call.currents);
     const E* bias = static_cast<const E*>(call.bias);
     const bool biased = bias != nullptr, each = call.bias_step != 0;

@@ -20,8 +20,8 @@ MOST_INPUTS = 32
 WARPS, LANES = 8, 32
 # rows of weights are padded to as many numbers: what a lane reads at once
 ROW = 4
-# numbers of 32 bits that a thread's sums may take
-ROOM = 64
+# bytes that a thread's sums may take, and those of one step
+ROOM, STEP_ROOM = 256, 16
 # chunks of channels that a warp should have at least, where several share a sum
 LEAST_CHUNKS = 4
 
@@ -218,7 +218,8 @@ class CudaPlan:
         return 8 if T <= 8 else 16 if T <= 16 else 32
 
     def _most_outputs(self, T: int) -> int:
-        return min(max(ROOM * 4 // (self._steps(T) * self.sums.itemsize), 1), ROW)
+        size = self.sums.itemsize
+        return min(max(ROOM // (self._steps(T) * size), 1), STEP_ROOM // size)
 
     def _row(self) -> int:
         return -(-(self.shape[-1] // self.groups) // ROW) * ROW

@@ -63,4 +63,5 @@ def run(
 def instance(values: torch.dtype, words: torch.dtype, n: int, constant: bool) -> _cuda.Kernel:
     """The kernel for a type of numbers and of words; n neurons a thread."""
     arguments = f"{_cuda.TYPES[values]}, {_cuda.WORDS[words]}, {n}, {str(constant).lower()}"
-    return _cuda.Kernel("neuron/neuron.cu", f"neurons<{arguments}>", "NeuronCall", "<16q")
+    # enough threads to keep memory busy, with as few registers as that leaves without any being spilled
+    return _cuda.Kernel("neuron/neuron.cu", f"neurons<{arguments}>", "NeuronCall", "<16q", blocks=2 if n > 4 else 3)

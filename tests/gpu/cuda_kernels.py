@@ -77,8 +77,6 @@ def layer(
     sums: torch.dtype,
     words: torch.dtype,
     outputs: int,
-    stack: int = 64,
-    spills: int = 256,
 ) -> Named:
     """A layer with room for all steps of its words, whose warps hand sums over in shared memory.
 
@@ -86,19 +84,20 @@ def layer(
     """
     kernel = _layer_cuda.instance(operand, values, sums, words, outputs, STEPS[words])
     shared = _layer_cuda.WARPS // 2 * _layer_cuda.kernel_sums(outputs, STEPS[words], sums)
-    return Named(kernel, Promise(most_registers=128, most_stack=stack, most_spills=spills), shared)
+    return Named(kernel, Promise(most_registers=128, most_stack=64, most_spills=256), shared)
 
 
 KERNELS = [
+    # three blocks are to share a multiprocessor
     *elementwise(
-        104,
+        80,
         neurons(F32, U8, 4), neurons(F32, I32, 1), neurons(F64, I16, 2), neurons(I32, I32, 4),
     ),
-    # 8 neurons a thread, and as many steps on their way: 64 numbers beside what all have
-    *elementwise(160, neurons(I16, I32, 8)),
+    # two, because a thread has 8 neurons
+    *elementwise(128, neurons(I16, I32, 8)),
     *elementwise(64, neurons(F32, I32, 4, True), neurons(I32, U8, 4, True)),
     *elementwise(
-        104,
+        80,
         *(pack.instance("pack", words, 16) for words in STEPS), pack.instance("pack", I32, 1),
         *(pack.instance("unpack", words, 16) for words in STEPS),
         *(pack.instance("counts", words, 16) for words in STEPS),
@@ -116,8 +115,7 @@ KERNELS = [
     layer(F32, F32, F32, I16, 4), layer(F64, F64, F64, I32, 1),
     layer(F16, F32, F32, I16, 4), layer(BF16, F32, F32, U8, 4),
     layer(I8, I32, I32, I16, 4), layer(I8, I32, I64, I16, 2), layer(I16, I16, I32, I32, 2),
-    # 32 sums of 64 bits, and weights of 32 on their way
-    layer(I32, I32, I64, U8, 4, stack=80, spills=400),
+    layer(I32, I32, I64, U8, 2),
 ]  # fmt: skip
 
 

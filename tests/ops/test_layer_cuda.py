@@ -57,8 +57,8 @@ def test_every_way_to_share_out_the_work_gives_the_same(g, device, monkeypatch, 
     words, want = moved(layer["words"], device), wanted(layer)
     plan = plan_of(layer, device)
     found = plan.choices(1, T)
-    # 64 numbers of 32 bits are what a thread has room for
-    most = min(64 * 4 // (max(T, 8) if T in (5, 16) else 32) // plan.sums.itemsize, 4)
+    # a thread has room for 256 bytes, and for 16 of a step
+    most = min(256 // {5: 8, 16: 16, 20: 32}[T], 16) // plan.sums.itemsize
     every = {*found[1:], plan.usual(1, T)}
     assert found[0] is None and every == {Split(n, p) for n in (1, 2, 4) if n <= most for p in (1, 2, 4, 8)}
     for split in found:

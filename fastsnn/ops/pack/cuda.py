@@ -38,4 +38,4 @@ def _run(function: str, words: Tensor, x: Tensor, out: Tensor, T: int) -> None:
 
 def instance(function: str, words: torch.dtype, n: int) -> _cuda.Kernel:
     """The kernel for a type of words; n neurons a thread."""
-    return _cuda.Kernel("pack/pack.cu", f"{function}<{_cuda.WORDS[words]}, {n}>", "PackCall", "<4q")
+    return _cuda.Kernel("pack/pack.cu", f"{function}<{_cuda.WORDS[words]}, {n}>", "PackCall", "<4q", blocks=3)
