@@ -13,6 +13,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 CSRC := $(shell find csrc -type f)
+# those of GPU kernels are compiled when they run
+BUILT_FROM := $(filter-out %.cu %.cuh csrc/emulator/%,$(CSRC))
 
 # Stamps: a file that is newer than everything its step depends on. The built one names the kind of build, so that
 # changing FASTSNN_NATIVE_MODULE builds anew.
@@ -52,15 +54,15 @@ gpu:  ## GPU tests and benchmarks, under ten minutes; PYTHON=python3 as it is if
 	fi; \
 	$$python benchmarks/gpu/run.py $$build --out "$$OUT" $(ARGS)
 
-# A second copy of the package, whose C++ watches its memory; Python itself is not built so, hence the preloading. GPU
-# kernels are not C++: they are left out.
+# A second copy of the package, whose C++ watches its memory, and emulated CUDA kernels theirs; Python itself is not built
+# so, hence the preloading. Triton's kernels are not C++: they are left out.
 SANITIZED := build/sanitized
 SANITIZERS = $(foreach lib,libasan.so libubsan.so,$(shell $${CXX:-g++} -print-file-name=$(lib)))
 
 sanitize: $(VENV)/.extra-test  ## the C++ under AddressSanitizer and UndefinedBehaviorSanitizer
 	@rm -rf $(SANITIZED)
 	@FASTSNN_SANITIZE=1 $(PIP) --no-deps --target $(SANITIZED) .
-	@TRITON_INTERPRET=0 PYTHONPATH=$(SANITIZED) LD_PRELOAD="$(SANITIZERS)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	@TRITON_INTERPRET=0 FASTSNN_SANITIZE=1 PYTHONPATH=$(SANITIZED) LD_PRELOAD="$(SANITIZERS)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	    $(BIN)/pytest tests/ops tests/test_native.py $(ARGS)
 
 lint: $(VENV)/.extra-dev  ## ruff, mypy, clang-format; changes nothing
@@ -82,7 +84,7 @@ $(CREATED):
 	@touch $@
 
 # A native module of an earlier build would still be imported after a build without one.
-$(BUILT): $(CREATED) pyproject.toml setup.py constraints.txt $(CSRC)
+$(BUILT): $(CREATED) pyproject.toml setup.py constraints.txt $(BUILT_FROM)
 	@[ "$(FASTSNN_NATIVE_MODULE)" = 0 ] || for c in $$CXX g++ c++ clang++ ""; do \
 	    [ -n "$$c" ] || { echo "fastsnn: no C++ compiler found; install g++ or clang++, or run without the native" \
 	    "module: make FASTSNN_NATIVE_MODULE=0 ..." >&2; exit 1; }; \

@@ -9,12 +9,14 @@ Environment:
 
 import os
 import platform
+import shutil
 import sys
 import sysconfig
 import tempfile
 from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.build_py import build_py
 from setuptools.errors import CompileError, LinkError
 
 ROOT = Path(__file__).resolve().parent
@@ -45,6 +47,22 @@ X86 = platform.machine().lower() in ("x86_64", "amd64")
 def relative(pattern: str) -> list[str]:
     """Files of csrc, relative to this one as setuptools wants them, in an order that is the same everywhere."""
     return sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "csrc").rglob(pattern))
+
+
+# with what the tests run them on without a GPU
+GPU_SOURCES = [*relative("*.cu"), *relative("*.cuh"), "csrc/common/step.h", *relative("emulator/*")]
+
+
+class WithKernels(build_py):
+    """Puts the sources of GPU kernels into the package, for a compiler at run time; a checkout has them beside it."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            for path in map(ROOT.joinpath, GPU_SOURCES):
+                to = Path(self.build_lib, "fastsnn", "_csrc", path.relative_to(ROOT / "csrc"))
+                to.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, to)
 
 
 def native_module() -> dict:
@@ -91,7 +109,7 @@ def native_module() -> dict:
 
     extension = Pybind11Extension(
         "fastsnn._cpu",
-        relative("*.cpp"),
+        [path for path in relative("*.cpp") if path not in GPU_SOURCES],
         include_dirs=["csrc"],
         depends=relative("*.h") + relative("*.inc"),
         cxx_std=17,  # pybind11 adds -fvisibility=hidden
@@ -99,14 +117,14 @@ def native_module() -> dict:
         extra_link_args=SANITIZERS if os.environ.get("FASTSNN_SANITIZE") == "1" else [],
     )
     ParallelCompile("MAX_JOBS").install()
-    return {"ext_modules": [extension], "cmdclass": {"build_ext": Build}}
+    return {"ext_modules": [extension], "cmdclass": {"build_ext": Build, "build_py": WithKernels}}
 
 
 if os.environ.get("FASTSNN_NATIVE_MODULE", "1") == "0":
     print("fastsnn: no native module (FASTSNN_NATIVE_MODULE=0); the reference backend runs everything")
-    setup()
+    setup(cmdclass={"build_py": WithKernels})
 elif sys.platform == "win32":
     print("fastsnn: no native module (its kernels need GCC or clang); the reference backend runs everything")
-    setup()
+    setup(cmdclass={"build_py": WithKernels})
 else:
     setup(**native_module())

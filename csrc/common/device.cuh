@@ -169,8 +169,8 @@ FASTSNN_FUNCTION void load(E* to, const E* from) {
     }
 }
 
-// The same for numbers that are not written meanwhile, or zeros where no bit of `wanted` is set. Without a branch, so that
-// several are on their way at once; a compiler would make one of what stands in for it elsewhere.
+// The same for numbers that are not written meanwhile, or zeros where no bit of `wanted` is set. Without a branch, so
+// that several are on their way at once; a compiler would make one of what stands in for it elsewhere.
 template <int N, class E>
 FASTSNN_DEVICE void load_if(E* to, const E* from, uint32_t wanted) {
     Pieces<E, N> p = {};
@@ -180,7 +180,8 @@ FASTSNN_DEVICE void load_if(E* to, const E* from, uint32_t wanted) {
         const void* at = reinterpret_cast<const char*>(from) + i * p.BYTES;
         uint32_t part[4] = {};
         if constexpr (p.BYTES == 16) {
-            asm("{\n.reg .pred p;\nsetp.ne.u32 p, %5, 0;\nmov.u32 %0, 0;\nmov.u32 %1, 0;\nmov.u32 %2, 0;\nmov.u32 %3, 0;\n"
+            asm("{\n.reg .pred p;\nsetp.ne.u32 p, %5, 0;\nmov.u32 %0, 0;\nmov.u32 %1, 0;\nmov.u32 %2, 0;\nmov.u32 %3, "
+                "0;\n"
                 "@p ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];\n}"
                 : "=&r"(part[0]), "=&r"(part[1]), "=&r"(part[2]), "=&r"(part[3])
                 : "l"(at), "r"(wanted));

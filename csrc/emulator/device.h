@@ -1,4 +1,5 @@
-// What a CUDA kernel finds on a CPU instead of a GPU: the words of the language, the built-in variables, the intrinsics.
+// What a CUDA kernel finds on a CPU instead of a GPU: the words of the language, the built-in variables, the
+// intrinsics.
 //
 // Included before the text of a kernel, which is then ordinary C++ (see runtime.cpp for how its threads run). Only what
 // the kernels use is here.

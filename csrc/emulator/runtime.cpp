@@ -1,7 +1,7 @@
 // Runs the threads of CUDA kernels on a CPU, for tests: block after block, the threads of a block in turn.
 //
-// A thread that waits (for its block, or for its warp to vote or exchange) gives way to the next one, each on a stack of
-// its own; threads that never wait share one. The order is fixed, or the reverse: where a result depends on it, a
+// A thread that waits (for its block, or for its warp to vote or exchange) gives way to the next one, each on a stack
+// of its own; threads that never wait share one. The order is fixed, or the reverse: where a result depends on it, a
 // barrier is missing. What never comes about is reported: threads that wait for ones that have ended, or elsewhere.
 #include <setjmp.h>
 #include <ucontext.h>

@@ -1,8 +1,8 @@
 // The event-driven layer on a GPU: convolutions of packed spikes, summed, and the neurons that they feed, all T steps.
 //
-// A warp has one output position and N neighbouring outputs a lane; the sums of all steps are in its registers. It takes
-// 32 input channels at a time, one word a lane: the ballot of a step's bits says which of them spike, and only the rows
-// of weights of those are read and added. Several warps may share the sum of one position (`parts`).
+// A warp has one output position and N neighbouring outputs a lane; the sums of all steps are in its registers. It
+// takes 32 input channels at a time, one word a lane: the ballot of a step's bits says which of them spike, and only
+// the rows of weights of those are read and added. Several warps may share the sum of one position (`parts`).
 #include "common/device.cuh"
 #include "layer/term.cuh"
 

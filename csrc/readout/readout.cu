@@ -20,8 +20,9 @@ constexpr int READERS = 256;
 // inputs whose counts are in shared memory at once
 constexpr int DEPTH = 512;
 
-// Adds up over the lanes of a warp: of N numbers, n comes to lanes n * 32 / N and the ones after it. Every exchange halves
-// what a lane has left to add, so that 32 numbers take 31 of them and not 160. HALF begins as N / 2, OTHER as 16.
+// Adds up over the lanes of a warp: of N numbers, n comes to lanes n * 32 / N and the ones after it. Every exchange
+// halves what a lane has left to add, so that 32 numbers take 31 of them and not 160. HALF begins as N / 2, OTHER
+// as 16.
 template <int HALF, int OTHER, class E, int N>
 FASTSNN_DEVICE E over_lanes(E (&part)[N], int lane) {
     if constexpr (HALF > 0) {
