@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import fastsnn
+from fastsnn import _env, _order
 from fastsnn.cli import main
 from fastsnn.commands import digits, info, output
 from fastsnn.errors import ConversionError
@@ -284,6 +285,22 @@ def test_info(capsys):
         assert word in shown
     assert main(["info", "--verbose"]) == 0
     assert "FASTSNN_BACKEND" in capsys.readouterr().out
+
+
+def test_info_says_which_gpu_backend_comes_first(monkeypatch, tmp_path):
+    monkeypatch.setattr(_env, "CACHE", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert info.order_lines() == ["order of GPU backends where nothing was measured: triton, cuda"]
+    # a GPU, as far as it is asked for its name
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA Made Up")
+    _order.MEASURED.store("pool_or int16 @ 20", {"triton": 3e-6, "cuda": 2e-6}, torch.device("cuda", 0))
+    lines = info.order_lines()
+    assert "pool_gate: triton, cuda (not measured)" in lines
+    at = lines.index("pool_or: 1 measured")
+    assert lines[at + 1] == "    int16 @ 20: cuda 2 us, triton 3 us"
+    _order.MEASURED.forget()
 
 
 def test_info_says_why_a_backend_does_not_run():

@@ -281,7 +281,7 @@ class Families:
         return {
             "case": CASE,
             "op": given.op,
-            "kind": _order.kind(given.op, told).removeprefix(given.op).strip(),
+            "kind": _order.kind(given.op, _order.sized(told)).removeprefix(given.op).strip(),
             "size": size,
             "batch": given.batch,
             "T": given.T,
