@@ -26,12 +26,19 @@ struct EmulatorState {
     EmulatorIndex thread, block, block_size, grid_size;
 };
 
+// What a lane shows to its warp.
+struct EmulatorLane {
+    uint32_t value[6];
+};
+
 extern "C" {
 extern EmulatorState emulator_state;
 void* emulator_shared();
 void emulator_block_barrier();
-uint32_t emulator_ballot(int predicate);
-uint64_t emulator_exchange(uint64_t value, int from);
+void emulator_warp_barrier();
+// What all 32 lanes bring, `n` numbers each; it stays until the lane leaves.
+const EmulatorLane* emulator_bring(const uint32_t* values, int n);
+void emulator_leave();
 }
 
 #define threadIdx emulator_state.thread
@@ -40,19 +47,37 @@ uint64_t emulator_exchange(uint64_t value, int from);
 #define gridDim emulator_state.grid_size
 #define __syncthreads() emulator_block_barrier()
 
+#define __syncwarp() emulator_warp_barrier()
+
 inline uint32_t __ballot_sync(uint32_t, int predicate) {
-    return emulator_ballot(predicate);
+    const uint32_t vote = predicate != 0;
+    const EmulatorLane* lanes = emulator_bring(&vote, 1);
+    uint32_t votes = 0;
+    for (int i = 0; i < 32; ++i) {
+        votes |= lanes[i].value[0] << i;
+    }
+    emulator_leave();
+    return votes;
 }
 inline int __any_sync(uint32_t, int predicate) {
-    return emulator_ballot(predicate) != 0;
+    return __ballot_sync(~0u, predicate) != 0;
 }
 template <class E>
 inline E __shfl_xor_sync(uint32_t, E value, int other) {
-    uint64_t bits = 0;
-    memcpy(&bits, &value, sizeof value);
-    bits = emulator_exchange(bits, static_cast<int>(threadIdx.x % 32) ^ other);
-    memcpy(&value, &bits, sizeof value);
+    uint32_t bits[2] = {};
+    memcpy(bits, &value, sizeof value);
+    const EmulatorLane* lanes = emulator_bring(bits, 2);
+    memcpy(&value, lanes[static_cast<int>(threadIdx.x % 32) ^ other].value, sizeof value);
+    emulator_leave();
     return value;
+}
+inline uint32_t __byte_perm(uint32_t low, uint32_t high, uint32_t selector) {
+    const uint64_t bytes = low | static_cast<uint64_t>(high) << 32;
+    uint32_t result = 0;
+    for (int i = 0; i < 4; ++i) {
+        result |= static_cast<uint32_t>(bytes >> 8 * (selector >> 4 * i & 7u) & 0xffu) << 8 * i;
+    }
+    return result;
 }
 inline int __popc(uint32_t bits) {
     return __builtin_popcount(bits);

@@ -41,17 +41,11 @@ struct Thread {
     Wait wait = Wait::none;
 };
 
-// What the threads of a warp bring to a vote or an exchange.
-struct Brought {
-    uint64_t value;
-    int predicate;
-};
-
 struct Machine {
     std::vector<std::unique_ptr<Fiber>> fibers;
     std::vector<Fiber*> idle;
     std::vector<Thread> threads;
-    std::vector<Brought> brought;
+    std::vector<EmulatorLane> brought;
     jmp_buf scheduler;
     void* hidden = nullptr;
     const void* bottom = nullptr;  // of the scheduler's stack
@@ -183,7 +177,7 @@ bool release(unsigned first, unsigned last, Wait what) {
 
 void run_block(unsigned n, bool reverse) {
     machine.threads.assign(n, Thread{});
-    machine.brought.assign((n + WARP - 1) / WARP * WARP, Brought{});
+    machine.brought.assign((n + WARP - 1) / WARP * WARP, EmulatorLane{});
     for (;;) {
         bool ran = false, done = true;
         for (unsigned j = 0; j < n; ++j) {
@@ -225,25 +219,19 @@ void emulator_block_barrier() {
     wait_for(Wait::block);
 }
 
-uint32_t emulator_ballot(int predicate) {
-    machine.brought[machine.current].predicate = predicate;
+void emulator_warp_barrier() {
     wait_for(Wait::warp);
-    const unsigned first = machine.current / WARP * WARP;
-    uint32_t votes = 0;
-    for (unsigned i = 0; i < WARP; ++i) {
-        votes |= static_cast<uint32_t>(machine.brought[first + i].predicate != 0) << i;
-    }
-    // nobody may bring something new before all have looked
-    wait_for(Wait::warp);
-    return votes;
 }
 
-uint64_t emulator_exchange(uint64_t value, int from) {
-    machine.brought[machine.current].value = value;
+const EmulatorLane* emulator_bring(const uint32_t* values, int n) {
+    std::memcpy(machine.brought[machine.current].value, values, static_cast<std::size_t>(n) * sizeof *values);
     wait_for(Wait::warp);
-    const uint64_t got = machine.brought[machine.current / WARP * WARP + static_cast<unsigned>(from)].value;
+    return &machine.brought[machine.current / WARP * WARP];
+}
+
+void emulator_leave() {
+    // nobody may bring something new before all have looked
     wait_for(Wait::warp);
-    return got;
 }
 
 // Runs a kernel; null, or what went wrong.

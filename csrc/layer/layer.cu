@@ -3,27 +3,10 @@
 // A warp has one output position and N neighbouring outputs a lane; the sums of all steps are in its registers. It
 // takes 32 input channels at a time, one word a lane: the ballot of a step's bits says which of them spike, and only
 // the rows of weights of those are read and added. Several warps may share the sum of one position (`parts`).
-#include "common/device.cuh"
-#include "layer/term.cuh"
+#include "layer/neurons.cuh"
 
 namespace fastsnn {
 namespace device {
-
-// Values repeat over the positions: that of position p is at [p % repeat], for each output.
-struct LayerCall {
-    const void* words[MOST_INPUTS];    // [B, *in, pitch] each: of the events, then of the looks
-    const void* weights[MOST_INPUTS];  // of events [groups, taps, channels, row] of W; of looks [taps, outputs] of Tap
-    const void* v;
-    const void* threshold;
-    const void* bias;  // or null
-    void* out;         // words [positions, out_pitch], of which `outputs` are written
-    void* after;       // [positions, outputs] potentials after the last step, or null
-    int64_t pitch[MOST_INPUTS];
-    int64_t positions, v_repeat, threshold_repeat, bias_repeat, bias_step, out_pitch;
-    int32_t word_bytes[MOST_INPUTS];
-    Window window[MOST_INPUTS];
-    int32_t events, looks, T, outputs, groups, row, parts, hard, strict, size[3];
-};
 
 namespace {
 
@@ -105,84 +88,6 @@ FASTSNN_DEVICE void join(int parts, int part, int group, Sum (&sums)[STEPS][N]) 
                 for (int i = 0; i < N; ++i) {
                     sums[t][i] = One<Sum>::sum(sums[t][i], other[i]);
                 }
-            }
-        }
-    }
-}
-
-// Adds what depthwise inputs drive the outputs [output, output + count) with; `channel` is the first of all groups'.
-template <class Sum, int N, int STEPS>
-FASTSNN_DEVICE void look(const LayerCall& call, int input, const Place& at, int64_t channel, int count,
-                         Sum (&sums)[STEPS][N]) {
-    const Window& w = call.window[input];
-    const typename Tap<Sum>::type* weights = static_cast<const typename Tap<Sum>::type*>(call.weights[input]);
-    taps_of(w, at, [&](int64_t position, int tap) {
-        if (position < 0) {
-            return;
-        }
-#pragma unroll
-        for (int i = 0; i < N; ++i) {
-            if (i < count) {
-                const int64_t place = position * call.pitch[input] + (channel + i) / w.channels;
-                const uint32_t word = word_at(call.words[input], call.word_bytes[input], place);
-                const Sum weight = static_cast<Sum>(weights[int64_t(tap) * call.outputs * call.groups + channel + i]);
-#pragma unroll
-                for (int t = 0; t < STEPS; ++t) {
-                    sums[t][i] = One<Sum>::sum(sums[t][i], word >> t & 1u ? weight : Sum(0));
-                }
-            }
-        }
-    });
-}
-
-// Runs the neurons [channel, channel + count) of a position over the steps of their sums.
-template <class E, class Sum, class Out, int N, int STEPS>
-FASTSNN_DEVICE void fire(const LayerCall& call, int64_t position, int64_t channel, int count,
-                         const Sum (&sums)[STEPS][N]) {
-    const int64_t outputs = int64_t(call.outputs) * call.groups;
-    const auto place = [&](int64_t repeat) {
-        return (repeat == 1 ? 0 : divide(position, repeat).rest) * outputs + channel;
-    };
-    const E* start = static_cast<const E*>(call.v) + place(call.v_repeat);
-    const E* thresholds = static_cast<const E*>(call.threshold) + place(call.threshold_repeat);
-    const E* bias = call.bias ? static_cast<const E*>(call.bias) + place(call.bias_repeat) : nullptr;
-    uint32_t word[N] = {};
-    E v[N] = {};
-#pragma unroll
-    for (int i = 0; i < N; ++i) {
-        if (i < count) {
-            const E theta = thresholds[i];
-            v[i] = Step<One<E>>::saturate(start[i]);
-            E add = bias ? bias[i] : E(0);
-#pragma unroll
-            for (int t = 0; t < STEPS; ++t) {
-                if (t < call.T) {
-                    if (call.bias_step) {
-                        add = bias[t * call.bias_step + i];
-                    }
-                    const E current = as_current<E>(One<Sum>::sum(sums[t][i], static_cast<Sum>(add)));
-                    v[i] = One<E>::sum(v[i], current);
-                    const bool fired = Step<One<E>>::fire(v[i], theta, call.hard != 0, call.strict != 0);
-                    word[i] |= static_cast<uint32_t>(fired) << t;
-                }
-            }
-        }
-    }
-    Out* out = static_cast<Out*>(call.out) + position * call.out_pitch + channel;
-    E* after = call.after ? static_cast<E*>(call.after) + position * outputs + channel : nullptr;
-    if (count == N && aligned<N>(out) && (!after || aligned<N>(after))) {
-        store<N>(out, word);
-        if (after) {
-            store<N>(after, v);
-        }
-        return;
-    }
-#pragma unroll
-    for (int i = 0; i < N; ++i) {
-        if (i < count) {
-            out[i] = static_cast<Out>(word[i]);
-            if (after) {
-                after[i] = v[i];
             }
         }
     }

@@ -77,7 +77,7 @@ def sorted_inputs(
     """
     dense, depthwise, common = split_inputs(inputs, weights, stride, padding, dilation, groups, proven, MOST_LOOKS)
     looks = [look for d in depthwise for look in _looks(d.source, d.weight, inputs[d.source], d.window)]
-    planes = max((_planes(weights[d.source], proven) for d in dense), default=1)
+    planes = max((planes_of(weights[d.source], proven) for d in dense), default=1)
     # the kernel sums the two lowest planes apart from the others where there are five
     planes = 5 if wide and planes > 1 else planes
     products = [Product(d.source, d.weight, d.pooled, inputs[d.source], d.window, planes) for d in dense]
@@ -161,7 +161,7 @@ def ungrouped(weight: Tensor, groups: int) -> Tensor:
     return dense.reshape(outputs, groups * per_group, *kernel)
 
 
-def _planes(weight: Tensor, proven: bool) -> int:
+def planes_of(weight: Tensor, proven: bool) -> int:
     """Digits of 8 bits that the weights need; without looking at them, as many as their type can."""
     most = weight.dtype.itemsize
     if weight.is_floating_point() or most == 1:

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from fastsnn._cuda import Kernel
-from fastsnn.ops import _fixed_cuda, _layer_cuda, _neurons_cuda
+from fastsnn.ops import _events_cuda, _fixed_cuda, _neurons_cuda, _products_cuda
 from fastsnn.ops.pack import cuda as pack
 from fastsnn.ops.pool import cuda as pool
 from fastsnn.ops.readout import cuda as readout
@@ -46,11 +46,13 @@ class Named:
 
     promise  what it is held to
     shared   bytes of shared memory that a launch asks for, the most that one does
+    least    the oldest architecture that has what it needs
     """
 
     kernel: Kernel
     promise: Promise
     shared: int = 0
+    least: int = 0
 
     @property
     def name(self) -> str:
@@ -82,9 +84,16 @@ def layer(
 
     Two blocks are to share a multiprocessor; a few numbers of the loops around that over spikes go to the stack for it.
     """
-    kernel = _layer_cuda.instance(operand, values, sums, words, outputs, STEPS[words])
-    shared = _layer_cuda.WARPS // 2 * _layer_cuda.kernel_sums(outputs, STEPS[words], sums)
+    kernel = _events_cuda.instance(operand, values, sums, words, outputs, STEPS[words])
+    shared = _events_cuda.shared(outputs, STEPS[words], sums)
     return Named(kernel, Promise(most_registers=128, most_stack=64, most_spills=256), shared)
+
+
+def products(operand: torch.dtype, values: torch.dtype, sums: torch.dtype, words: torch.dtype) -> Named:
+    """A layer on the tensor cores, for two blocks as well: 64 sums, and what is on its way to the next stage."""
+    kernel = _products_cuda.instance(operand, values, sums, words, STEPS[words])
+    promise = Promise(most_registers=128, most_stack=88, most_spills=384)
+    return Named(kernel, promise, _products_cuda.shared(operand, STEPS[words]), least=80)
 
 
 KERNELS = [
@@ -116,6 +125,8 @@ KERNELS = [
     layer(F16, F32, F32, I16, 4), layer(BF16, F32, F32, U8, 4),
     layer(I8, I32, I32, I16, 4), layer(I8, I32, I64, I16, 2), layer(I16, I16, I32, I32, 2),
     layer(I32, I32, I64, U8, 2),
+    products(I8, I32, I32, U8), products(I8, I16, I32, I16), products(I8, I32, I32, I32),
+    products(F16, F32, F32, I16), products(BF16, F32, F32, I32),
 ]  # fmt: skip
 
 
@@ -132,7 +143,8 @@ def measure() -> dict:
     """
     if why := nvrtc.reason():
         return {"absent": why}
-    wanted = [(named, architecture) for named in KERNELS for architecture in architectures()]
+    every = [(named, architecture) for named in KERNELS for architecture in architectures()]
+    wanted = [(named, architecture) for named, architecture in every if architecture >= named.least]
     # the compiler does one program at a time in a process; forked ones would share what it keeps
     with ProcessPoolExecutor(min(os.cpu_count() or 1, 8), get_context("spawn")) as workers:
         return {"nvrtc": nvrtc.version(), "rows": list(workers.map(compile_one, *zip(*wanted, strict=True)))}

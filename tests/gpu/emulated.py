@@ -30,6 +30,8 @@ FAULTS = {
     "barrier": ("        __syncthreads();\n        for (int k = lane;", "        for (int k = lane;"),
     # sums are added before all are there
     "join": ("        __syncthreads();\n        if (part < half) {", "        if (part < half) {"),
+    # a stage is written while others still multiply what was in it
+    "stage": ("            __syncthreads();\n        }\n        Sum* room", "        }\n        Sum* room"),
     # a row of weights too far
     "row": ("uint64_t(channel) * row_bytes", "uint64_t(channel + 1) * row_bytes"),
     # a step is taken for the next
@@ -43,12 +45,16 @@ def planted(name: str):
     return lambda text: text.replace(before, after)
 
 
-def differences(ops: list[str], most: int | None = None) -> Iterator[str]:
-    """The cases whose results are not the reference's, as they are found; of each op the last `most` at most."""
+def differences(ops: list[str], most: int | None = None, some: str = "") -> Iterator[str]:
+    """The cases whose results are not the reference's, as they are found.
+
+    most  of each op, the last so many;  some  that have this in their name
+    """
     for op in ops:
         family = FAMILIES.get(op, op)
         ours, reference = (getattr(import_module(f"fastsnn.ops.{family}.{name}"), op) for name in ("cuda", "reference"))
-        for case in CASES[op][-most if most else None :]:
+        cases = [case for case in CASES[op] if some in case.name]
+        for case in cases[-most if most else None :]:
             try:
                 got, want = (_tensors(run(*_arguments(case))) for run in (ours, reference))
             except RuntimeError as error:

@@ -5,7 +5,9 @@ import torch
 from layers import BF16, F16, F32, I8, I16, I32, VALUES, check, convolution, identity, joined, moved, shape_of, wanted
 
 from fastsnn import _cuda, _env, _gpu
-from fastsnn.ops._layer_cuda import SPLITS, CudaPlan, Split
+from fastsnn.ops._events_cuda import Split
+from fastsnn.ops._layer_cuda import WAYS, CudaPlan
+from fastsnn.ops._products_cuda import Products
 from fastsnn.ops._three import sizes
 from fastsnn.spikes import word_dtype
 from fastsnn.testing import emulator
@@ -33,16 +35,20 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(_env, "CACHE", str(tmp_path / "measured"))
 
 
-def plan_of(layer, device, split=None, **more):
+def plan_of(layer, device, way=None, **more):
     given = {name: moved(layer[name], device) for name in layer if name not in ("words", "T")}
     inputs = [w.shape[1:] for w in layer["words"]]
-    return CudaPlan(inputs, shape=shape_of(layer), split=split, **given, **more)
+    return CudaPlan(inputs, shape=shape_of(layer), way=way, **given, **more)
 
 
-def agrees(layer, device, split=None, **more):
-    """The plan gives what the definition does; returns the plan."""
-    plan = plan_of(layer, device, split, **more)
-    check(plan(moved(layer["words"], device), layer["T"]), wanted(layer), layer["T"])
+def agrees(layer, device, **more):
+    """The plan gives what the definition does, by events, by events that share sums, and as products; returns it."""
+    plan, words, want = plan_of(layer, device, **more), moved(layer["words"], device), wanted(layer)
+    for way in (Split(2 if plan.sums.itemsize < 8 else 1, 1), SHARED, *[Products()] * plan.products):
+        plan.choose(way)
+        check(plan(words, layer["T"]), want, layer["T"])
+    plan.choose(None)
+    check(plan(words, layer["T"]), want, layer["T"])
     return plan
 
 
@@ -60,9 +66,10 @@ def test_every_way_to_share_out_the_work_gives_the_same(g, device, monkeypatch, 
     # a thread has room for 256 bytes, and for 16 of a step
     most = min(256 // {5: 8, 16: 16, 20: 32}[T], 16) // plan.sums.itemsize
     every = {*found[1:], plan.usual(1, T)}
-    assert found[0] is None and every == {Split(n, p) for n in (1, 2, 4) if n <= most for p in (1, 2, 4, 8)}
-    for split in found:
-        plan.choose(split)
+    splits = {Split(n, p) for n in (1, 2, 4) if n <= most for p in (1, 2, 4, 8)}
+    assert found[0] is None and every == splits | ({Products()} if dtype != F64 else set())
+    for way in found:
+        plan.choose(way)
         check(plan(words, T), want, T)
 
 
@@ -70,9 +77,11 @@ def test_the_usual_way_gives_work_to_all_processors(g, device, monkeypatch):
     monkeypatch.setattr(_gpu, "processors", lambda device: 132)
     plan = plan_of(convolution(g, I8, (512, 512), size=(4, 4)), device)
     one, many = plan.usual(1, 16), plan.usual(256, 16)
-    assert many == Split(4, 1)
-    tiles = {s: plan._tiles(n * 16, s.outputs, s.parts) for s, n in ((one, 1), (many, 256))}
-    assert one.parts > 1 and all(n >= 132 for n in tiles.values())
+    assert one.parts > 1 and plan._work(1, 16).tiles(one) >= 132 and many == Products()
+    # without tensor cores, and where products would mostly be padding, by events
+    plan.products = False
+    assert plan.usual(256, 16) == Split(4, 1) and plan._work(256, 16).tiles(Split(4, 1)) >= 132
+    assert isinstance(plan_of(convolution(g, I8, (16, 512), size=(4, 4)), device).usual(256, 16), Split)
     # a sum of few numbers is not worth sharing
     assert plan_of(convolution(g, I8, (3, 8), size=(1, 1), kernel=1, padding=0), device).usual(1, 16).parts == 1
 
@@ -83,22 +92,37 @@ def test_what_was_measured_is_taken_for_its_batch(g, device):
     usual = plan.usual(2, 5)
     plan.remember(SHARED, 2, 5)
     for each in (plan, plan_of(layer, device)):
-        assert each.split_for(2, 5) == SHARED and each.split_for(3, 5) == each.usual(3, 5)
+        assert each.way_for(2, 5) == SHARED and each.way_for(3, 5) == each.usual(3, 5)
     plan.remember(None, 2, 5)
-    assert plan.split_for(2, 5) == usual
-    SPLITS.path(torch.device(device)).write_text('{"a": [3, 1]}')
-    SPLITS.forget()
-    assert SPLITS.all(torch.device(device)) == {}
+    assert plan.way_for(2, 5) == usual
+    WAYS.path(torch.device(device)).write_text('{"a": [3, 1]}')
+    WAYS.forget()
+    assert WAYS.all(torch.device(device)) == {}
+    plan.remember(Products(), 2, 5)
+    WAYS.forget()
+    assert plan_of(layer, device).way_for(2, 5) == Products()
     plan.choose(SHARED)
-    assert plan.split_for(9, 9) == SHARED and plan.label == "CUDA events, 1 outputs a lane, 4 warps a position"
+    assert plan.way_for(9, 9) == SHARED and plan.label == "CUDA, events, 1 outputs a lane, 4 warps a position"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="threads of a GPU have no order")
-@pytest.mark.parametrize("split", [Split(1, 1), Split(2, 4), Split(4, 8)], ids=str)
-def test_the_order_of_threads_does_not_matter(g, split):
+@pytest.mark.parametrize("way", [Split(1, 1), Split(2, 4), Split(4, 8), Products()], ids=str)
+def test_the_order_of_threads_does_not_matter(g, way):
     layer = convolution(g, I8, (70, 140), size=(3, 2), T=9, batch=1)
+    layer = joined(layer, identity(layer))
     with emulator.emulating(reverse=True):
-        agrees(joined(layer, identity(layer)), "cpu", split)
+        check(plan_of(layer, "cpu", way)(layer["words"], 9), wanted(layer), 9)
+
+
+@pytest.mark.parametrize("way", [Split(2, 4), Products()], ids=str)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_blocks_that_take_several_tiles(g, device, monkeypatch, way, reverse):
+    """As where there are more than a grid may have: what is in shared memory must not be written over too soon."""
+    monkeypatch.setattr(_cuda, "MOST_BLOCKS", 2)
+    layer = convolution(g, I8, (70, 140), size=(5, 4), T=12)
+    layer = joined(layer, identity(layer))
+    with emulator.emulating(reverse):
+        check(plan_of(layer, device, way)(moved(layer["words"], device), 12), wanted(layer), 12)
 
 
 # --- inputs
@@ -108,8 +132,7 @@ def test_the_order_of_threads_does_not_matter(g, split):
 def test_every_type_of_weights(g, device, dtype):
     layer = convolution(g, dtype, (37, 20))
     plan = agrees(joined(layer, identity(layer)), device)
-    assert plan.operand == dtype
-    agrees(joined(layer, identity(layer)), device, SHARED)
+    assert plan.operand == dtype and plan.products == (dtype not in (F32, F64))
 
 
 @pytest.mark.parametrize("window, size, stride, padding", [(2, (6, 8), 2, 2), (3, (9, 6), 3, 0), (2, (9,), 1, 3)])
@@ -120,16 +143,17 @@ def test_a_pool_in_front_shares_its_weights(g, device, window, size, stride, pad
         small = small.repeat_interleave(window, 2 + d)
     layer["weights"] = [small.contiguous()]
     plan = agrees(layer, device)
-    assert plan._weights[0].shape == (1, 2 ** len(size), 12, 20)
+    assert plan._event_weights[0].shape == (1, 2 ** len(size), 12, 20)
+    assert plan._product_weights[0].shape == (1, 1, 20, 2 ** len(size), 64)
     assert plan._windows[-3:] == sizes([window] * len(size))
-    assert agrees(layer, device, proven=False)._weights[0].shape[1] == (2 * window) ** len(size)
+    assert agrees(layer, device, proven=False)._event_weights[0].shape[1] == (2 * window) ** len(size)
 
 
 def test_identity_and_projection_together(g, device):
     layer = convolution(g, I8, (12, 20), size=(5, 5), stride=2)
     projection = convolution(g, I8, (7, 20), size=(5, 5), kernel=1, stride=2, padding=0)
     plan = agrees(joined(layer, projection, identity(layer)), device)
-    assert plan._counts == (2, 1)
+    assert len(plan.events) == 2 and len(plan.looks) == 1
     # an identity with weights of 32 bits beside others of 8
     wide = joined(layer, projection, identity(layer))
     wide["weights"][2] = wide["weights"][2].to(I32) * 1000
@@ -149,14 +173,14 @@ def test_depthwise_kernels_of_any_size_are_looked_at(g, device, kernel, channels
     size = (8, 9) if kernel == 8 else (4, 3)
     layer = convolution(g, I16, channels, size, kernel=kernel, groups=channels[0], padding=kernel // 3, T=9, batch=1)
     layer["threshold"] = layer["threshold"] // 2
-    assert agrees(layer, device)._counts == (0, 1)
+    plan = agrees(layer, device)
+    assert not plan.events and len(plan.looks) == 1 and not plan.products and plan.choices(1, 9)[0] is None
 
 
 @pytest.mark.parametrize("size", [(), (9,), (3, 3, 4)])
 def test_dimensions(g, device, size):
     layer = convolution(g, I8, (70, 10), size, kernel=2, batch=3)
-    agrees(layer, device)
-    agrees(joined(layer, convolution(g, I8, (33, 10), size, kernel=2, batch=3)), device, SHARED)
+    agrees(joined(layer, convolution(g, I8, (33, 10), size, kernel=2, batch=3)), device)
 
 
 @pytest.mark.parametrize("stride, padding, dilation", [(2, 0, 1), (3, 2, 1), (1, 2, 2), (2, 3, 3)])
@@ -183,8 +207,26 @@ def test_sums_beyond_32_bits_saturate(g, device, sign, proven):
     layer["weights"] = [sign * torch.randint(2**30 - 9, 2**31 - 1, (20, 9, 3, 3), generator=g).int()]
     layer["weights"][0][::2] *= -1
     layer["threshold"] = torch.tensor(2**24, dtype=I32)
-    assert agrees(layer, device, proven=proven).sums == I64
-    agrees(joined(layer, identity(layer, 2**31 - 1)), device, SHARED, proven=proven)
+    plan = agrees(layer, device, proven=proven)
+    assert plan.sums == I64 and not plan.products
+    agrees(joined(layer, identity(layer, 2**31 - 1)), device, proven=proven)
+
+
+@pytest.mark.parametrize(
+    "values, planes",
+    [([127, -128], 1), ([128, -128], 2), ([32639, -32896], 2), ([32640, -5], 3), ([2**23, 1], 4), ([2**29, -3], 4)],
+    ids=str,
+)
+def test_products_are_exact_at_the_borders_of_their_planes(g, device, values, planes):
+    layer = convolution(g, I32, (70, 20), size=(), T=8, batch=4)
+    layer["weights"] = [torch.tensor(values)[torch.randint(0, 2, (20, 70), generator=g)].int()]
+    layer["weights"][0][0, :2] = torch.tensor(values)
+    if max(values) > 2**20:
+        # one spike at a time
+        layer["weights"][0][:, 3:], layer["words"][0][:, :3] = 0, torch.tensor([1, 2, 4], dtype=torch.uint8)
+    layer["threshold"] = torch.tensor(max(abs(values[0]) // 2, 2), dtype=I32)
+    plan = agrees(layer, device)
+    assert plan.products and plan.planes == planes
 
 
 def test_sums_are_wide_only_where_they_may_have_to_be(g, device):
@@ -202,7 +244,6 @@ def test_sums_of_16_bits_wrap(g, device):
     layer["weights"] = [torch.randint(-(2**15), 2**15, (20, 12, 3, 3), generator=g).to(I16)]
     layer["threshold"] = torch.tensor(2**12, dtype=I16)
     agrees(layer, device)
-    agrees(layer, device, SHARED)
 
 
 def test_weights_of_different_types_become_those_of_the_values(g, device):
@@ -237,8 +278,8 @@ def test_channels_of_words_may_be_followed_by_unused_ones(g, device):
         room[..., : words.shape[-1]] = words
         read.append(room.to(device)[..., : words.shape[-1]])
     room = torch.full((*shape_of(layer)[:-1], 16), 77, dtype=word_dtype(12), device=device)
-    for split in (None, Split(4, 1), SHARED):
-        got = plan_of(layer, device, split)(read, 12, out=room[..., :5])
+    for way in (Split(4, 1), SHARED, Products()):
+        got = plan_of(layer, device, way)(read, 12, out=room[..., :5])
         check(got, wanted(layer), 12)
         assert got[0].data_ptr() == room.data_ptr() and (room[..., 5:] == 77).all()
 
@@ -251,13 +292,14 @@ def test_memory_that_begins_anywhere(g, device):
     room[1:] = words.flatten()
     odd = room.to(device)[1:].view(words.shape)
     out = torch.zeros(wanted(layer)[0].numel() + 1, dtype=torch.uint8, device=device)[1:].view(shape_of(layer))
-    check(plan_of(layer, device, Split(4, 1))([odd], 8, out=out), wanted(layer), 8)
+    for way in (Split(4, 1), Products()):
+        check(plan_of(layer, device, way)([odd], 8, out=out), wanted(layer), 8)
 
 
-@pytest.mark.parametrize("split", [None, SHARED], ids=str)
-def test_a_bias_of_the_call_takes_the_place_of_the_plans(g, device, split):
+@pytest.mark.parametrize("way", [Split(1, 1), SHARED, Products()], ids=str)
+def test_a_bias_of_the_call_takes_the_place_of_the_plans(g, device, way):
     layer = convolution(g, I8)
-    plan = plan_of(layer | {"bias": torch.tensor(100, dtype=I32)}, device, split, bias_varies=True)
+    plan = plan_of(layer | {"bias": torch.tensor(100, dtype=I32)}, device, way, bias_varies=True)
     bias = torch.randint(-5, 6, shape_of(layer), generator=g, dtype=I32)
     check(plan(moved(layer["words"], device), 5, bias=bias.to(device)), wanted(layer | {"bias": bias}), 5)
 
@@ -291,7 +333,6 @@ def test_thresholds_and_potentials_of_each_neuron_and_the_rules(g, device, reset
     layer["v"] = torch.randint(0, 5, shape_of(layer), generator=g, dtype=I32)
     layer["bias"] = torch.randint(-2, 3, (5, 1, 1, 1, 20), generator=g, dtype=I32)
     agrees(layer, device)
-    agrees(layer, device, SHARED)
 
 
 def test_images_do_not_depend_on_their_batch(g, device):
