@@ -34,6 +34,8 @@ class Kept(Generic[V]):
         self, topic: str, packages: tuple[str, ...], read: Callable[[Any], V], write: Callable[[V], Any]
     ) -> None:
         self.topic, self.packages, self._read, self._write = topic, packages, read, write
+        # how often something was stored or forgotten: what was derived from it before is stale
+        self.changes = 0
         self._known: dict[Path, dict[str, V]] = {}
         self._paths: dict[tuple[torch.device, str], Path] = {}
 
@@ -58,6 +60,7 @@ class Kept(Generic[V]):
         with _lock:
             known = self.all(device)
             known[key] = value
+            self.changes += 1
             text = json.dumps({k: self._write(v) for k, v in sorted(known.items())}, indent=1)
             name = None
             try:
@@ -75,6 +78,7 @@ class Kept(Generic[V]):
     def forget(self) -> None:
         """Reads files anew from here on."""
         self._known.clear()
+        self.changes += 1
 
     def path(self, device: torch.device) -> Path:
         """The file of a device, which need not be there; asked at every call, so it is put together once."""

@@ -14,6 +14,8 @@ import torch
 from fastsnn import _cuda, _env
 from fastsnn.errors import BackendUnavailable
 from fastsnn.ops import _neurons_cuda
+from fastsnn.ops.if_steps import if_steps
+from fastsnn.ops.pool import pool_counts
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +132,7 @@ def test_the_text_of_a_kernel_tells_its_size_and_name():
     kernel = _neurons_cuda.instance(torch.int32, torch.int16, 4, False)
     assert kernel.function == "neurons<int32_t, uint16_t, 4, false>"
     assert kernel.name == "fastsnn_neurons_int32_t_uint16_t_4_false"
-    assert f"sizeof(NeuronCall) == {16 * 8}" in kernel.text and "__launch_bounds__(256, 1)" in kernel.text
+    assert f"sizeof(NeuronCall) == {16 * 8}" in kernel.text and "__launch_bounds__(256, 3)" in kernel.text
     assert kernel == _neurons_cuda.instance(torch.int32, torch.int16, 4, False)
 
 
@@ -215,3 +217,75 @@ def test_a_failing_launch_leaves_the_current_device_as_it_was(cupy, monkeypatch)
     with pytest.raises(AttributeError):
         _cuda.launch(kernel, (1,), (0, 0, 1, 1), OnGpu())
     assert cupy.devices == []
+
+
+# --- on a GPU
+
+ON_A_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@pytest.fixture
+def on_gpu(monkeypatch):
+    if why := _cuda.reason():
+        pytest.skip(why)
+    monkeypatch.setattr(_env, "BACKEND", "cuda")
+    return torch.device("cuda", 0)
+
+
+def currents(device, T=9, n=4099):
+    return torch.randint(-6, 8, (T, n), device=device).float() / 8
+
+
+@ON_A_GPU
+def test_launches_are_recorded_in_a_cuda_graph(on_gpu):
+    x = currents(on_gpu)
+    # compiled and loaded before, which cannot be recorded
+    if_steps(x, 1.0, 0.5)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        words, v = if_steps(x, 1.0, 0.5)
+    x.copy_(-x)
+    graph.replay()
+    want = if_steps(x.cpu().to(on_gpu), 1.0, 0.5)
+    assert torch.equal(words, want[0]) and torch.equal(v, want[1]) and words.any()
+
+
+@ON_A_GPU
+def test_launches_wait_for_the_stream_that_they_are_on_and_change_nothing_current(on_gpu):
+    import cupy
+
+    x, stream = currents(on_gpu), torch.cuda.Stream(on_gpu)
+    want = if_steps(x, 1.0, 0.5)[0]
+    before = cupy.cuda.get_current_stream(), cupy.cuda.Device().id, cupy.get_default_memory_pool().used_bytes()
+    late = torch.zeros_like(x)
+    torch.cuda.synchronize()
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(50_000_000)
+        late.copy_(x)
+        words = if_steps(late, 1.0, 0.5)[0]
+    assert before == (
+        cupy.cuda.get_current_stream(), cupy.cuda.Device().id, cupy.get_default_memory_pool().used_bytes(),
+    )  # fmt: skip
+    assert torch.cuda.current_stream(on_gpu) != stream
+    stream.synchronize()
+    assert torch.equal(words, want)
+
+
+@ON_A_GPU
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_tensors_are_run_where_they_are(on_gpu):
+    x = currents(torch.device("cuda", 1))
+    words = if_steps(x, 1.0, 0.5)[0]
+    assert words.device == x.device and torch.cuda.current_device() == 0
+    assert torch.equal(words.cpu(), if_steps(x.to(on_gpu), 1.0, 0.5)[0].cpu())
+
+
+@ON_A_GPU
+def test_more_numbers_than_32_bits_count(on_gpu):
+    free, _ = torch.cuda.mem_get_info()
+    if free < 10 * 2**30:
+        pytest.skip("needs 10 GiB of memory that are free")
+    words = torch.zeros(1, 2**16, 2**16, 1, dtype=torch.uint8, device=on_gpu)
+    words[0, -1, -2:, 0] = torch.tensor([255, 3], dtype=torch.uint8)
+    found = pool_counts(words, 8, [2, 2])
+    assert found.sum() == found[0, -1, -1, 0] == 8 + 2
