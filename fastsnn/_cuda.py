@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastsnn import _env
+from fastsnn import _env, _gpu
 from fastsnn.errors import BackendUnavailable
 
 # the oldest GPUs that the run-time compiler of CUDA 13 compiles for
@@ -117,10 +117,7 @@ def refuse(x: Tensor, *_: Tensor) -> str | None:
         return None if _env.BACKEND == "cuda" else "emulated kernels run where FASTSNN_BACKEND=cuda asks for them"
     if x.device.type != "cuda":
         return f"the tensor is on {x.device}"
-    have = torch.cuda.get_device_capability(x.device)
-    if have < LEAST_CAPABILITY:
-        return "compute capability {}.{} or newer is needed, {} has {}.{}".format(*LEAST_CAPABILITY, x.device, *have)
-    return None
+    return _gpu.too_old(x.device, LEAST_CAPABILITY)
 
 
 def launch(kernel: Kernel, grid: Sequence[int], values: Sequence[int], on: Tensor, shared: int = 0) -> None:
@@ -183,13 +180,3 @@ WORDS = {torch.uint8: "uint8_t", torch.int16: "uint16_t", torch.int32: "uint32_t
 
 def divides(n: int, *values: int) -> bool:
     return all(value % n == 0 for value in values)
-
-
-def pitch(words: Tensor) -> int:
-    """Elements from one line of the last dimension to the next: more than it has, where unused ones follow."""
-    inner = 1
-    for size, step in zip(words.shape[-2::-1], words.stride()[-2::-1], strict=True):
-        if size > 1:
-            return step // inner
-        inner *= size
-    return words.shape[-1] if words.ndim else 1

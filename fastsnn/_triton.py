@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 from torch import Tensor
 
-from fastsnn import _env
+from fastsnn import _env, _gpu
 
 # the oldest that compiles the kernels: 3.4 does not end on functions that call themselves
 LEAST_VERSION = (3, 5)
@@ -46,10 +46,7 @@ def refuse(x: Tensor, *_: Tensor) -> str | None:
         )
     if x.device.type != "cuda":
         return f"the tensor is on {x.device}"
-    have = torch.cuda.get_device_capability(x.device)
-    if have < LEAST_CAPABILITY:
-        return "compute capability {}.{} or newer is needed, {} has {}.{}".format(*LEAST_CAPABILITY, x.device, *have)
-    return None
+    return _gpu.too_old(x.device, LEAST_CAPABILITY)
 
 
 def refuse_layer(words: Tensor, weight: Tensor) -> str | None:

@@ -11,7 +11,7 @@ import numpy
 import pytest
 import torch
 
-from fastsnn import _cuda, _env
+from fastsnn import _cuda, _env, _gpu
 from fastsnn.errors import BackendUnavailable
 from fastsnn.ops import _neurons_cuda
 from fastsnn.ops.if_steps import if_steps
@@ -143,9 +143,9 @@ def test_grids_have_at_least_one_block_and_no_more_than_fit():
 
 def test_lines_of_words_that_lie_apart():
     words = torch.zeros(2, 3, 16)
-    assert _cuda.pitch(words) == 16 and _cuda.pitch(words[..., :5]) == 16
-    assert _cuda.pitch(words[:1, :1, :5]) == 5 and _cuda.pitch(torch.zeros(7)) == 7
-    assert _cuda.pitch(torch.zeros(())) == 1
+    assert _gpu.pitch(words) == 16 and _gpu.pitch(words[..., :5]) == 16
+    assert _gpu.pitch(words[:1, :1, :5]) == 5 and _gpu.pitch(torch.zeros(7)) == 7
+    assert _gpu.pitch(torch.zeros(())) == 1
 
 
 # --- how it is launched, with CuPy stood in for

@@ -66,22 +66,14 @@ struct Source {
     // Turns to the tap of a slice.
     FASTSNN_DEVICE void aim(const LayerCall& call, const Slice& s, int group) {
         const Window& w = call.window[s.input];
-        const int row = s.tap / w.kernel[2], kx = s.tap - row * w.kernel[2];
-        const int kz = row / w.kernel[1], ky = row - kz * w.kernel[1];
-        const int z = at.z * w.stride[0] - w.padding[0] + kz * w.dilation[0];
-        const int y = at.y * w.stride[1] - w.padding[1] + ky * w.dilation[1];
-        const int x = at.x * w.stride[2] - w.padding[2] + kx * w.dilation[2];
-        const bool inside = z >= 0 && z < w.in[0] && y >= 0 && y < w.in[1] && x >= 0 && x < w.in[2];
-        const int64_t position = ((at.image * w.in[0] + z) * w.in[1] + y) * w.in[2] + x;
-        from = some && inside ? position * call.pitch[s.input] + int64_t(group) * w.channels : -1;
-        const int across = w.kernel[2] / w.pool[2], down = w.kernel[1] / w.pool[1];
-        const int taps = w.kernel[0] / w.pool[0] * down * across;
-        const int tap = (kz / w.pool[0] * down + ky / w.pool[1]) * across + kx / w.pool[2];
+        const Reading reading = reading_of(w, at, s.tap);
+        const bool there = some && reading.position >= 0;
+        from = there ? reading.position * call.pitch[s.input] + int64_t(group) * w.channels : -1;
         const int tap_bytes = (w.channels + To::NUMBERS - 1) / To::NUMBERS * DEPTH;
-        rows_apart = taps * tap_bytes;
+        rows_apart = reading.taps * tap_bytes;
         const int64_t row_number = (int64_t(s.plane) * call.groups + group) * call.outputs + output + piece(0) / LINE;
-        rows = static_cast<const unsigned char*>(call.weights[s.input]) + row_number * rows_apart + tap * tap_bytes +
-               piece(0) % LINE * 16;
+        rows = static_cast<const unsigned char*>(call.weights[s.input]) + row_number * rows_apart +
+               reading.number * tap_bytes + piece(0) % LINE * 16;
     }
 
     // Sets out for a slice of the tap that it is turned to.

@@ -29,21 +29,33 @@ FASTSNN_FUNCTION Place place_of(int64_t position, const int32_t (&size)[3]) {
             static_cast<int32_t>(row.rest)};
 }
 
-// Calls `visit` for every tap of a kernel with the input position that it reads, or -1 outside, and the number of its
-// weights. One loop over all taps: three would keep so much at hand that sums no longer fit the registers.
+// What a tap of a kernel reads: the input position, or -1 outside, and the number of its weights among `taps` of them.
+struct Reading {
+    int64_t position;
+    int number, taps;
+};
+
+FASTSNN_DEVICE Reading reading_of(const Window& w, const Place& at, int tap) {
+    const int row = tap / w.kernel[2], kx = tap - row * w.kernel[2];
+    const int kz = row / w.kernel[1], ky = row - kz * w.kernel[1];
+    const int z = at.z * w.stride[0] - w.padding[0] + kz * w.dilation[0];
+    const int y = at.y * w.stride[1] - w.padding[1] + ky * w.dilation[1];
+    const int x = at.x * w.stride[2] - w.padding[2] + kx * w.dilation[2];
+    const bool inside = z >= 0 && z < w.in[0] && y >= 0 && y < w.in[1] && x >= 0 && x < w.in[2];
+    const int64_t position = ((at.image * w.in[0] + z) * w.in[1] + y) * w.in[2] + x;
+    const int across = w.kernel[2] / w.pool[2], down = w.kernel[1] / w.pool[1];
+    const int number = (kz / w.pool[0] * down + ky / w.pool[1]) * across + kx / w.pool[2];
+    return {inside ? position : -1, number, w.kernel[0] / w.pool[0] * down * across};
+}
+
+// Calls `visit` for every tap with what it reads. One loop over all taps: three would keep so much at hand that sums no
+// longer fit the registers.
 template <class Visit>
 FASTSNN_DEVICE void taps_of(const Window& w, const Place& at, Visit visit) {
     const int taps = w.kernel[0] * w.kernel[1] * w.kernel[2];
     for (int tap = 0; tap < taps; ++tap) {
-        const int row = tap / w.kernel[2], kx = tap - row * w.kernel[2];
-        const int kz = row / w.kernel[1], ky = row - kz * w.kernel[1];
-        const int z = at.z * w.stride[0] - w.padding[0] + kz * w.dilation[0];
-        const int y = at.y * w.stride[1] - w.padding[1] + ky * w.dilation[1];
-        const int x = at.x * w.stride[2] - w.padding[2] + kx * w.dilation[2];
-        const bool inside = z >= 0 && z < w.in[0] && y >= 0 && y < w.in[1] && x >= 0 && x < w.in[2];
-        const int64_t position = ((at.image * w.in[0] + z) * w.in[1] + y) * w.in[2] + x;
-        const int across = w.kernel[2] / w.pool[2], down = w.kernel[1] / w.pool[1];
-        visit(inside ? position : -1, (kz / w.pool[0] * down + ky / w.pool[1]) * across + kx / w.pool[2]);
+        const Reading reading = reading_of(w, at, tap);
+        visit(reading.position, reading.number);
     }
 }
 

@@ -163,10 +163,10 @@ class TritonPlan:
             "RULES": (self.number, per_bias, steps, prod(self.out), self.shape[-1], self.hard, self.strict),
             "enable_fp_fusion": False,
         }
-        ends = (out, pitch_of(out), out if after is None else after, positions)
+        ends = (out, _gpu.pitch(out), out if after is None else after, positions)
         looks = (
             tuple(words[look.source] for look in self.looks),
-            tuple(pitch_of(words[look.source]) for look in self.looks),
+            tuple(_gpu.pitch(words[look.source]) for look in self.looks),
             tuple(look.weight for look in self.looks),
         )
         rules["TAPS"] = tuple(look.geometry for look in self.looks)
@@ -214,7 +214,7 @@ class TritonPlan:
         seen = [words[p.source] for p in self.products]
         _layer_kernel.layer[grid](
             tuple(seen),
-            tuple(pitch_of(w) for w in seen),
+            tuple(_gpu.pitch(w) for w in seen),
             tuple(p.weight for p in self.products),
             *looks,
             tuple(self._table(steps, w.dtype, w.device) for w in seen),
@@ -270,13 +270,3 @@ class TritonPlan:
             return *self._spread(bias[0]), False
         each = [self._spread(b) for b in bias]
         return torch.stack([values for values, _ in each]), each[0][1], True
-
-
-def pitch_of(words: Tensor) -> int:
-    """Elements from one position's channels to the next one's."""
-    inner = 1
-    for size, step in zip(words.shape[-2::-1], words.stride()[-2::-1], strict=True):
-        if size > 1:
-            return step // inner
-        inner *= size
-    return words.shape[-1]

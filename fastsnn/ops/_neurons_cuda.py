@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from fastsnn import _cuda
+from fastsnn import _cuda, _gpu
 from fastsnn.ops._repeated import biases, repeated
 from fastsnn.spikes import word_dtype
 
@@ -37,7 +37,7 @@ def run(
     start, theta = repeated(v, shape), repeated(threshold, shape)
     add, step = biases(bias, shape, T)
     width = shape[-1] if shape else 1
-    pitch = _cuda.pitch(out)
+    pitch = _gpu.pitch(out)
     n = BYTES // current.element_size()
     # lines of words without gaps are one line; a row of currents has to begin where wide loads may
     line = (count, count) if pitch == width else (width, pitch)

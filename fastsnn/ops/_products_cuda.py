@@ -6,7 +6,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from fastsnn import _cuda
+from fastsnn import _cuda, _gpu
 from fastsnn.ops._inputs import Input, digits, planes_of
 
 # the oldest GPUs whose tensor cores take 32 bytes of a sum at a time
@@ -29,7 +29,7 @@ class Products:
 
 def able(events: list[Input], sums: torch.dtype, device: torch.device) -> bool:
     """Whether inputs can be multiplied so: of whole numbers whose sums fit 32 bits, or of floats of 16 bits."""
-    if device.type == "cuda" and torch.cuda.get_device_capability(device) < LEAST_CAPABILITY:
+    if device.type == "cuda" and _gpu.too_old(device, LEAST_CAPABILITY):
         return False
     halves = {e.weight.dtype for e in events} <= {torch.float16} or {e.weight.dtype for e in events} <= {torch.bfloat16}
     return bool(events) and (sums == torch.int32 or (sums == torch.float32 and halves))
