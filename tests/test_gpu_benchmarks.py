@@ -372,6 +372,21 @@ def test_the_shortlist_has_the_usual_tile_first(bench):
     assert bench.tuning.shortlist(()) == ()
 
 
+def test_a_network_tries_few_ways_of_each_backend(bench):
+    from fastsnn.ops._layer_cuda import CudaPlan
+    from fastsnn.ops._products_cuda import Products
+
+    given = bench.layers.layer(64, 4, torch.int8, CPU)
+    numbers = (given.weight, given.threshold, given.start, given.bias)
+    plan = CudaPlan([(4, 4, 64)], [numbers[0]], (1, 4, 4, 64), *numbers[1:], *[[1, 1]] * 3, [1], "soft", ">=")
+    every = plan.choices(1, 16)
+    with bench.tuning.few():
+        few = plan.choices(1, 16)
+    assert few == every[: bench.tuning.FEW_IN_CUDA] and len(every) > len(few) and plan.choices(1, 16) == every
+    # by shape, and then what differs most from that
+    assert few[0] is None and (Products() in few or plan.usual(1, 16) == Products())
+
+
 # --- the driver
 
 

@@ -1,16 +1,17 @@
 """Measuring ways to run a layer in the time that there is: all tiles of a network take hundreds of compilations."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import torch
 
+from fastsnn.ops._layer_cuda import CudaPlan
 from fastsnn.ops._tiles import Tile
 from gpu.clock import Deadline, Run, interleaved
 
-# tiles of a layer that a whole network tries
-FEW = 6
+# of a layer, tiles in Triton and ways in CUDA that a whole network tries
+FEW, FEW_IN_CUDA = 6, 4
 # rows and channels of tiles that are tried first, after the usual one
 FIRST = ((128, 128), (128, 64), (128, 256), (256, 64), (64, 64), (256, 128), (64, 128))
 
@@ -33,18 +34,29 @@ def shortlist(tiles: tuple[Tile, ...], most: int = FEW) -> tuple[Tile, ...]:
 
 @contextmanager
 def few(most: int = FEW) -> Iterator[None]:
-    """Inside, `SpikingNetwork.tune` tries a shortlist of the tiles of every layer on a GPU."""
-    try:
-        from fastsnn.ops._layer_triton import TritonPlan
-    except ImportError:
+    """Inside, `SpikingNetwork.tune` tries a shortlist of the ways to run every layer on a GPU."""
+    with ExitStack() as stack:
+        choices = CudaPlan.choices
+        stack.enter_context(patched(CudaPlan, "choices", lambda self, batch, T: choices(self, batch, T)[:FEW_IN_CUDA]))
+        # its module imports Triton
+        with suppress(ImportError):
+            from fastsnn.ops._layer_triton import TritonPlan
+
+            tiles = TritonPlan.tiles
+            stack.enter_context(
+                patched(TritonPlan, "tiles", lambda self, batch, T: shortlist(tiles(self, batch, T), most))
+            )
         yield
-        return
-    every = TritonPlan.tiles
-    TritonPlan.tiles = lambda self, batch, T: shortlist(every(self, batch, T), most)  # type: ignore[method-assign]
+
+
+@contextmanager
+def patched(owner: type, name: str, value: Any) -> Iterator[None]:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
     try:
         yield
     finally:
-        TritonPlan.tiles = every  # type: ignore[method-assign]
+        setattr(owner, name, before)
 
 
 def fastest(plan: Any, choices: Sequence[Any], run: Run, on: torch.device, deadline: Deadline) -> Any:

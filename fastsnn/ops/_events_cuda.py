@@ -77,14 +77,15 @@ def usual(work: Work, processors: int) -> Split:
 
 
 def choices(work: Work, processors: int) -> tuple[Split, ...]:
-    """What is worth measuring; the usual one is the first."""
-    found = [usual(work, processors)]
-    for outputs in (n for n in (1, 2, 4) if n <= work.most_outputs and (n == 1 or LANES * n < 2 * work.outputs)):
+    """What is worth measuring: the usual one, then those that differ most from one another first."""
+    found = []
+    for outputs in (n for n in (4, 2, 1) if n <= work.most_outputs and (n == 1 or LANES * n < 2 * work.outputs)):
         for split in (Split(outputs, parts) for parts in (1, 2, 4, 8)):
             # sums are shared where there is little else to share out
             if split.parts == 1 or (split.parts <= work.chunks and work.tiles(split) <= 8 * processors):
                 found.append(split)
-    return tuple(dict.fromkeys(found))
+    ends = [found[i // 2 if i % 2 == 0 else -1 - i // 2] for i in range(len(found))]
+    return tuple(dict.fromkeys([usual(work, processors), *ends]))
 
 
 def chunks(event: Input) -> int:
