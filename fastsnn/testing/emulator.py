@@ -21,8 +21,11 @@ from fastsnn import _cuda, _env
 from fastsnn.errors import BackendUnavailable
 
 FLAGS = ("-std=c++17", "-O1", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing", "-Wall", "-Wextra")
-# pragmas that only the other compiler knows, and functions that a kernel has no use for
-QUIET = ("-Werror", "-Wno-unknown-pragmas", "-Wno-unused-function", "-Wno-maybe-uninitialized")
+# pragmas and options that only the other compiler knows, and functions that a kernel has no use for
+QUIET = (
+    *("-Werror", "-Wno-unknown-warning-option", "-Wno-unknown-pragmas", "-Wno-pass-failed"),
+    *("-Wno-unused-function", "-Wno-unused-const-variable", "-Wno-maybe-uninitialized"),
+)
 SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 
 _lock = Lock()
