@@ -101,7 +101,8 @@ def _built(text: str) -> Path:
         raise BackendUnavailable(str(reason()))
     flags = [*FLAGS, *QUIET, *(SANITIZERS if _env.SANITIZE else ())]
     name = hashlib.sha256("\0".join([text, compiler, *flags]).encode()).hexdigest()[:16]
-    library, cpp = _folder() / f"{name}.so", _folder() / f"{name}.cpp"
+    library = Path(_folder().name, f"{name}.so")
+    cpp = library.with_suffix(".cpp")
     if not library.is_file():
         cpp.write_text(text)
         command = [compiler, *flags, f"-I{_cuda.folder()}", str(cpp), "-o", str(library)]
@@ -112,14 +113,9 @@ def _built(text: str) -> Path:
 
 
 @cache
-def _folder() -> Path:
-    # kept in an attribute of the function's cache until the process ends, when it removes itself
-    holder = tempfile.TemporaryDirectory(prefix="fastsnn-emulator-")
-    _kept.append(holder)
-    return Path(holder.name)
-
-
-_kept: list[tempfile.TemporaryDirectory] = []
+def _folder() -> tempfile.TemporaryDirectory:
+    """Where what is compiled lies; it removes itself when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="fastsnn-emulator-")
 
 
 @cache
