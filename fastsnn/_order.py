@@ -13,12 +13,6 @@ from fastsnn._kept import Kept
 # backends whose order is a matter of measurement
 RIVALS = ("triton", "cuda")
 
-# what is called, and so measured, by itself
-OPERATORS = (
-    *("if_steps", "if_constant", "conv_if", "linear_if", "pool_or", "pool_gate", "pool_counts"),
-    *("readout", "pack", "unpack", "counts"),
-)
-
 # seconds by backend
 Times = dict[str, float]
 

@@ -12,6 +12,17 @@ from fastsnn.errors import BackendUnavailable
 
 NAMES = ("cuda", "triton", "native", "reference")
 FAMILIES = ("pack", "if_steps", "if_constant", "conv_if", "linear_if", "pool", "readout")
+# each operator's family, and what its backends are called there
+OPERATORS = {
+    "pack": ("pack", "BACKENDS"),
+    "unpack": ("pack", "UNPACK_BACKENDS"),
+    "counts": ("pack", "COUNTS_BACKENDS"),
+    **{name: (name, "BACKENDS") for name in ("if_steps", "if_constant", "conv_if", "linear_if")},
+    "pool_or": ("pool", "BACKENDS"),
+    "pool_gate": ("pool", "GATE_BACKENDS"),
+    "pool_counts": ("pool", "COUNTS_BACKENDS"),
+    "readout": ("readout", "BACKENDS"),
+}
 
 
 @dataclass(frozen=True)
@@ -78,11 +89,17 @@ def _ordered(op: str, backends: tuple[Backend, ...], tensors: tuple[Tensor, ...]
     return tuple(sorted(backends, key=lambda b: ranks.get(b.name, len(ranks)))) if ranks else backends
 
 
+def backends(op: str) -> dict[str, Backend]:
+    """The backends of an operator by name, in the order of declaration."""
+    family, name = OPERATORS[op]
+    return {b.name: b for b in getattr(import_module(f"fastsnn.ops.{family}.op"), name)}
+
+
 def table() -> list[tuple[str, dict[str, str | None]]]:
     """One row a family: backend name -> None where it can run on this machine, else the reason why not."""
     rows = []
     for family in FAMILIES:
-        have = {b.name: b for b in import_module(f"fastsnn.ops.{family}.op").BACKENDS}
+        have = backends(next(op for op, (of, _) in OPERATORS.items() if of == family))
         rows.append(
             (
                 family,

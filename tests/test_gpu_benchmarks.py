@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import fastsnn
-from fastsnn import _env, _order
+from fastsnn import _env, _order, _registry
 from fastsnn.ops.pack import cuda as pack_cuda
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -234,9 +234,9 @@ def test_kernels_of_cuda_are_compared_with_the_reference(bench, both, wrong_pack
     assert [text.split()[0] for text in wrong] == ["pack", "unpack", "counts"]
     assert all(text.endswith("not the reference's") for text in wrong)
     # what is asked of a backend that takes nothing is not well
-    refusing = [replace(b, refuse=lambda *_: "no") for b in bench.kernels.functions("pack").values()]
+    refusing = [replace(b, refuse=lambda *_: "no") for b in _registry.backends("pack").values()]
     monkeypatch.setattr(bench.kernels, "CASES", {"pack": bench.kernels.CASES["pack"]})
-    monkeypatch.setattr(bench.kernels, "functions", lambda op: {b.name: b for b in refusing})
+    monkeypatch.setattr(_registry, "backends", lambda op: {b.name: b for b in refusing})
     assert bench.kernels.main(ON, "cuda", most=1) == ["pack: cuda takes none of its cases"]
 
 

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from test_network_triton import Odd, reference
+from odd_network import odd_images, odd_networks, reference
 
-import fastsnn
 from fastsnn import _cuda, _env, _order, _triton, drive, engine, prepared
 from fastsnn._registry import load
 from fastsnn.drive import Constant
@@ -18,14 +17,12 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 @pytest.fixture(scope="module")
 def x():
-    return torch.randn(24, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+    return odd_images()
 
 
 @pytest.fixture(scope="module")
 def networks(x):
-    torch.manual_seed(0)
-    model = Odd().eval()
-    return {p: fastsnn.convert(model, x, precision=p, timesteps=5) for p in PRECISIONS}
+    return odd_networks(x, PRECISIONS)
 
 
 @pytest.fixture

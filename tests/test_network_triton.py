@@ -2,10 +2,8 @@
 
 import pytest
 import torch
-from torch import nn
-from torch.nn import functional as F
+from odd_network import odd_images, odd_networks, reference
 
-import fastsnn
 from fastsnn import _env, _triton, engine
 from fastsnn.ops._tile_cache import TILES
 
@@ -16,34 +14,14 @@ PRECISIONS = ["int32", "int16", "int8", "float32", "float16", "bfloat16"]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-class Odd(nn.Module):
-    """Odd channel counts, an identity, a projection, a depthwise kernel, a pool in front, a gated max pool, vectors."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.plain = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 9, 3, padding=1)
-        self.block, self.depthwise = nn.Conv2d(9, 9, 3, padding=1), nn.Conv2d(9, 9, 3, padding=1, groups=9)
-        self.down, self.shortcut = nn.Conv2d(9, 12, 3, stride=2, padding=1), nn.Conv2d(9, 12, 1, stride=2)
-        self.hidden, self.out = nn.Linear(12, 7), nn.Linear(7, 4)
-
-    def forward(self, x):
-        x = F.relu(self.plain(F.relu(self.first(x))))
-        x = F.avg_pool2d(F.relu(self.block(x) + x), 2)
-        y = F.max_pool2d(F.relu(self.depthwise(x)), 3, 1, 1)
-        y = F.relu(self.down(y) + self.shortcut(x))
-        return self.out(F.relu(self.hidden(F.avg_pool2d(y, 2).flatten(1))))
-
-
 @pytest.fixture(scope="module")
 def x():
-    return torch.randn(24, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+    return odd_images()
 
 
 @pytest.fixture(scope="module")
 def networks(x):
-    torch.manual_seed(0)
-    model = Odd().eval()
-    return {p: fastsnn.convert(model, x, precision=p, timesteps=5) for p in PRECISIONS}
+    return odd_networks(x, PRECISIONS)
 
 
 @pytest.fixture
@@ -51,12 +29,6 @@ def triton(monkeypatch):
     """From here on the kernels run; before, the reference did."""
     if DEVICE == "cpu":
         monkeypatch.setattr(_env, "BACKEND", "triton")
-
-
-def reference(snn, x, T, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(_env, "BACKEND", "reference")
-        return snn.spikes(x, T), snn(x, T), snn.logits_over_time(x, T)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -19,7 +19,7 @@ from rows import RESULTS, Row, append
 from torch import Generator, Tensor
 
 from fastsnn import _order
-from fastsnn._registry import load
+from fastsnn._registry import backends, load
 from fastsnn.ops._by_backend import NEURONS, PLANS
 from fastsnn.ops.conv_if import conv_if
 from fastsnn.ops.linear_if import linear_if
@@ -28,7 +28,7 @@ from fastsnn.testing.cases import UNIT
 from gpu import layers
 from gpu.backends import able, forced
 from gpu.clock import Deadline, copies, interleaved, turns
-from gpu.kernels import functions, tensors
+from gpu.kernels import tensors
 from gpu.tuning import fastest, few
 
 CASE = "gpu_family"
@@ -172,13 +172,13 @@ def arguments(given: Pass, g: Generator) -> tuple:
 def called(given: Pass, backend: str, found: tuple) -> list[Tensor]:
     """What a backend gives; of neurons only the words, as the engine asks for them."""
     if given.op not in ("if_steps", "if_constant"):
-        return tensors([load(functions(given.op)[backend].target)(*found)])
+        return tensors([load(backends(given.op)[backend].target)(*found)])
     x, start, threshold = found
     constant = given.op == "if_constant"
     if backend in NEURONS:
         return [load(NEURONS[backend])(x, constant, start, threshold, None, given.T, "soft", ">=", keep=False)[0]]
     steps = (given.T,) if constant else ()
-    return [load(functions(given.op)[backend].target)(x, start, threshold, None, *steps, "soft", ">=")[0]]
+    return [load(backends(given.op)[backend].target)(x, start, threshold, None, *steps, "soft", ">=")[0]]
 
 
 def right(what: str, calls: Mapping[str, Call], want: list[Tensor], part: slice = slice(None)) -> None:
@@ -210,8 +210,8 @@ def _equal(what: str, got: Tensor, want: Tensor, whose: str) -> None:
 class Families:
     """What is measured on a device, with the plans of layers that several rows share."""
 
-    def __init__(self, on: torch.device, backends: list[str]) -> None:
-        self.on, self.backends = on, backends
+    def __init__(self, on: torch.device, names: list[str]) -> None:
+        self.on, self.backends = on, names
         self._plans: dict[Driven, tuple[list[Tensor], dict[str, Any], dict[str, str]]] = {}
         self._references: dict[tuple[Driven, float], Tensor] = {}
 
@@ -311,10 +311,10 @@ def main(on: torch.device, deadline: Deadline, folder: Path = RESULTS) -> Iterat
 
     What is wrong on a backend gets no row; WrongResult is raised once the rest is measured.
     """
-    backends, wrong = able(on), []
-    if len(backends) < 2:
+    names, wrong = able(on), []
+    if len(names) < 2:
         return
-    every = measurements(Families(on, backends))
+    every = measurements(Families(on, names))
     for number, measure in enumerate(every):
         if not deadline.left:
             print(f"left out for want of time: {len(every) - number} of {len(every)} cases", flush=True)

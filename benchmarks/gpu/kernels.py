@@ -12,21 +12,6 @@ from fastsnn import _registry
 from fastsnn.testing.cases import CASES, Case
 from gpu.backends import forced
 
-# module and name of the backends of each op, where they are not the family's first
-BACKENDS = {
-    "unpack": ("pack", "UNPACK_BACKENDS"),
-    "counts": ("pack", "COUNTS_BACKENDS"),
-    "pool_or": ("pool", "BACKENDS"),
-    "pool_gate": ("pool", "GATE_BACKENDS"),
-    "pool_counts": ("pool", "COUNTS_BACKENDS"),
-}
-
-
-def functions(op: str) -> dict[str, _registry.Backend]:
-    """The backends of an op, by name."""
-    family, name = BACKENDS.get(op, (op, "BACKENDS"))
-    return {b.name: b for b in getattr(import_module(f"fastsnn.ops.{family}.op"), name)}
-
 
 def few(op: str) -> list[Case]:
     """Of the cases of an op, the first with each combination of dtypes; of a layer, with each type of weights."""
@@ -45,7 +30,7 @@ def main(on: torch.device, backend: str = "triton", most: int | None = None) -> 
     """
     wrong = []
     for op in CASES:
-        backends, compared = functions(op), 0
+        backends, compared = _registry.backends(op), 0
         for case in few(op)[:most]:
             here, there = case.arguments(on), case.arguments()
             first = [a[0] if isinstance(a, list) else a for a in here[:2]]

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from rows import Row, latest
 
+from fastsnn._registry import OPERATORS
 from gpu.ceilings import CASE as CEILING
 from gpu.elementwise import CASE as ELEMENTWISE
 from gpu.families import CASE as FAMILY
-from gpu.kernels import BACKENDS
 from gpu.layers import CASE as LAYER
 from gpu.targets import MET, MISSED, TARGETS, UNKNOWN
 
@@ -84,7 +84,7 @@ def _families(rows: Sequence[Row]) -> list[str]:
             f"{row['op']:<13}{row['kind']:<16}{row['size']:<38}T = {row['T']:<4}Triton{_number(row['triton_ms'])} ms"
             f"  CUDA{_number(row['cuda_ms'])} ms{_number(row['cuda_speedup'])}x"
         )
-        family = BACKENDS.get(row["op"], (row["op"],))[0]
+        family, _ = OPERATORS[row["op"]]
         ahead.setdefault(family, []).append(row["cuda_speedup"] > 1)
     return lines + [f"{family}: cuda ahead in {sum(found)} of {len(found)}" for family, found in ahead.items()]
 

@@ -46,7 +46,7 @@ def order_lines() -> list[str]:
     if not torch.cuda.is_available():
         return lines
     device = torch.device("cuda", torch.cuda.current_device())
-    for op in _order.OPERATORS:
+    for op in _registry.OPERATORS:
         found = _order.measured(op, device)
         lines.append(f"{op}: {len(found)} measured" if found else f"{op}: {declared} (not measured)")
         for what, times in sorted(found.items()):

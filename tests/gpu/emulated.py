@@ -8,17 +8,14 @@ Prints what differs, and exits with 1 where anything does.
 import argparse
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 
 import torch
 
 from fastsnn import _env
+from fastsnn._registry import backends, load
 from fastsnn.ops.conv_if.op import output_shape
 from fastsnn.testing import emulator
 from fastsnn.testing.cases import CASES, Case
-
-# families of the operators that are not called like theirs
-FAMILIES = {"unpack": "pack", "counts": "pack", "pool_or": "pool", "pool_gate": "pool", "pool_counts": "pool"}
 
 # what a fault replaces in a kernel's text
 FAULTS = {
@@ -51,8 +48,7 @@ def differences(ops: list[str], most: int | None = None, some: str = "") -> Iter
     most  of each op, the last so many;  some  that have this in their name
     """
     for op in ops:
-        family = FAMILIES.get(op, op)
-        ours, reference = (getattr(import_module(f"fastsnn.ops.{family}.{name}"), op) for name in ("cuda", "reference"))
+        ours, reference = (load(backends(op)[name].target) for name in ("cuda", "reference"))
         cases = [case for case in CASES[op] if some in case.name]
         for case in cases[-most if most else None :]:
             try:
