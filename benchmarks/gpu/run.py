@@ -38,7 +38,7 @@ TESTS = (
     "tests/test_cuda.py",
     "tests/test_network_cuda.py",
     "tests/ops/test_layer_cuda.py",
-    "tests/ops/test_fixed_triton.py",
+    "tests/ops/test_fixed_gpu.py",
     *(f"tests/ops/test_{name}.py" for name in ("conv_if", "linear_if", "if_steps", "if_constant")),
     *(f"tests/ops/test_{name}.py" for name in ("pool", "pack", "readout", "plan")),
     "tests/test_network.py",
