@@ -41,10 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="fastsnn", description="Convert trained PyTorch networks into spiking networks and run them.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and stop")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{demo,eval,info}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{demo,eval,info,measure}")
     _demo(verbs.add_parser("demo", help="train, convert and run a small network on real handwritten digits"))
     _eval(verbs.add_parser("eval", help="accuracy at every time-step of your network, converted, beside the dense one"))
     _info(verbs.add_parser("info", help="versions, and which backends run on this machine"))
+    _measure(verbs.add_parser("measure", help="which of a GPU's backends is faster, for later runs"))
     for verb in verbs.choices.values():
         verb.add_argument("--traceback", action="store_true", help="on an error, show where it was raised")
     return parser
@@ -114,6 +115,12 @@ def _eval(p: argparse.ArgumentParser) -> None:
 
 def _info(p: argparse.ArgumentParser) -> None:
     p.add_argument("--verbose", action="store_true", help="also paths, environment variables and torch's build")
+
+
+def _measure(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--rounds", type=_whole(1), default=20, metavar="N", help="the least time counts (default: %(default)s)"
+    )
 
 
 class _Version(argparse.Action):

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import fastsnn
-from fastsnn import _env, _order, _registry
+from fastsnn import _env, _order, _registry, contest
 from fastsnn.ops.pack import cuda as pack_cuda
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -83,7 +83,7 @@ def tiny(bench, monkeypatch, tmp_path):
     families = bench.families
     monkeypatch.setattr(bench.elementwise, "IMAGE", (8, 8, 8))
     monkeypatch.setattr(bench.elementwise, "BUDGET", 0.0)
-    monkeypatch.setattr(families, "IMAGE", (2, 2, 3))
+    monkeypatch.setattr(contest, "IMAGE", (2, 2, 3))
     monkeypatch.setattr(families, "ROUNDS", 1)
     monkeypatch.setattr(families, "RATES", (0.1, 0.01))
     monkeypatch.setattr(_env, "CACHE", str(tmp_path / "cache"))

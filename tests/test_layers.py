@@ -20,7 +20,8 @@ LEVELS = {
     3: ("nn", "testing"),
     4: (
         *("program", "convert", "methods", "train"),
-        *("clock", "currents", "drive", "head", "prepared", "engine", "graphs", "memory", "network", "whole"),
+        *("clock", "contest", "currents", "drive", "head", "prepared", "engine", "graphs", "memory"),
+        *("network", "whole"),
     ),
     5: ("data", "weights", "profile", "interop"),
     6: ("commands", "cli", "__main__", "__init__"),

@@ -19,23 +19,17 @@ from rows import RESULTS, Row, append
 from torch import Generator, Tensor
 
 from fastsnn import _order
-from fastsnn._registry import backends, load
-from fastsnn.ops._by_backend import NEURONS, PLANS
+from fastsnn._registry import load
+from fastsnn.contest import Pass, arguments, called, passes
+from fastsnn.ops._by_backend import PLANS
 from fastsnn.ops.conv_if import conv_if
 from fastsnn.ops.linear_if import linear_if
-from fastsnn.spikes import word_dtype
-from fastsnn.testing.cases import UNIT
 from gpu import layers
 from gpu.backends import able, forced
 from gpu.clock import Deadline, copies, interleaved, turns
-from gpu.kernels import tensors
 from gpu.tuning import fastest, few
 
 CASE = "gpu_family"
-# an image of a pass, and how many there are
-IMAGE, BATCHES = (32, 32, 64), (1, 256)
-WINDOW = ([2, 2], [2, 2], [0, 0], [1, 1], False)
-FEATURES, CLASSES = 512, 10
 # of layers: batch sizes, features of linear ones, and shares of the steps in which an input fires; the order of the
 # backends is kept for the first
 LAYER_BATCHES, LINEAR, RATES = (1, 64), 1024, (0.1, 0.03, 0.01)
@@ -45,27 +39,6 @@ PASSES = "passes"
 
 # gives the outputs of one backend
 Call = Callable[[], list[Tensor]]
-
-
-@dataclass(frozen=True)
-class Pass:
-    """A call of an op that has no synapses.
-
-    dtype  of currents, or of a readout's weights; None where there are only words
-    """
-
-    op: str
-    T: int
-    batch: int
-    dtype: torch.dtype | None = None
-
-    def __str__(self) -> str:
-        return " ".join([self.op, *([] if self.dtype is None else [str(self.dtype)]), f"{self.size}, T = {self.T}"])
-
-    @property
-    def size(self) -> str:
-        name = f"{FEATURES} -> {CLASSES}" if self.op == "readout" else "x".join(map(str, IMAGE))
-        return f"{name}, batch {self.batch}"
 
 
 @dataclass(frozen=True)
@@ -117,17 +90,6 @@ class Driven:
             return conv_if([words.cpu()], [weight], self.T, threshold, start, padding=[1, 1], bias=bias)[0]
 
 
-def passes() -> list[Pass]:
-    found = []
-    for op in ("if_steps", "if_constant"):
-        found += [Pass(op, 16, n, dtype) for dtype in (torch.float32, torch.int32, torch.int16) for n in BATCHES]
-        found.append(Pass(op, 8, BATCHES[-1], torch.float32))
-    for op in ("pack", "unpack", "counts", "pool_or", "pool_gate", "pool_counts", "readout"):
-        dtype = torch.float32 if op == "readout" else None
-        found += [Pass(op, T, n, dtype) for T, n in (*((16, n) for n in BATCHES), (8, BATCHES[-1]))]
-    return found
-
-
 def driven() -> list[Driven]:
     """The types that matter most first."""
     found = []
@@ -136,49 +98,6 @@ def driven() -> list[Driven]:
         found += [Driven(LINEAR, LINEAR, None, 16, n, dtype) for n in LAYER_BATCHES]
     channels, size = layers.SHAPES[1 % len(layers.SHAPES)]
     return [*found, Driven(channels, channels, size, 8, LAYER_BATCHES[-1], torch.int8)]
-
-
-def arguments(given: Pass, g: Generator) -> tuple:
-    """What a backend's function takes, on the generator's device; of neurons currents, v and threshold.
-
-    Numbers are whole multiples of a unit, so that sums are exact in any order.
-    """
-    T, shape, on, kind = given.T, (given.batch, *IMAGE), g.device, word_dtype(given.T)
-
-    def integers(low: int, high: int, size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        return torch.randint(low, high, size, dtype=dtype, generator=g, device=on)
-
-    def words(*size: int) -> Tensor:
-        limits = torch.iinfo(kind)
-        return integers(limits.min, limits.max + 1, size, kind)
-
-    if given.dtype is not None and given.op != "readout":
-        unit = UNIT[given.dtype]
-        size = (T, *shape) if given.op == "if_steps" else shape
-        currents = integers(-6, 8, size, torch.int32).mul(unit).to(given.dtype)
-        return currents, *(torch.tensor(n * unit, device=on).to(given.dtype) for n in (4, 8))
-    if given.op == "pack":
-        return (integers(0, 2, (T, *shape), torch.uint8),)
-    if given.op == "readout":
-        weight = integers(-8, 9, (CLASSES, FEATURES), torch.int32).to(given.dtype)
-        counts = torch.zeros((given.batch, FEATURES), dtype=torch.int32, device=on)
-        return words(given.batch, FEATURES), weight, None, counts, T, 0, False
-    if given.op in ("unpack", "counts"):
-        return (words(*shape), *([T] if given.op == "unpack" else []))
-    counts = [integers(0, 4, shape, torch.int32)] if given.op == "pool_gate" else []
-    return words(*shape), *counts, T, *WINDOW
-
-
-def called(given: Pass, backend: str, found: tuple) -> list[Tensor]:
-    """What a backend gives; of neurons only the words, as the engine asks for them."""
-    if given.op not in ("if_steps", "if_constant"):
-        return tensors([load(backends(given.op)[backend].target)(*found)])
-    x, start, threshold = found
-    constant = given.op == "if_constant"
-    if backend in NEURONS:
-        return [load(NEURONS[backend])(x, constant, start, threshold, None, given.T, "soft", ">=", keep=False)[0]]
-    steps = (given.T,) if constant else ()
-    return [load(backends(given.op)[backend].target)(x, start, threshold, None, *steps, "soft", ">=")[0]]
 
 
 def right(what: str, calls: Mapping[str, Call], want: list[Tensor], part: slice = slice(None)) -> None:
