@@ -72,6 +72,11 @@ def measured(op: str, device: torch.device) -> dict[str, Times]:
     return {k: times for k, times in MEASURED.all(device).items() if k.split(" ", 1)[0] == op}
 
 
+def told(times: Times) -> str:
+    """What each backend took, the fastest first, for a person."""
+    return ", ".join(f"{name} {1e6 * times[name]:.3g} us" for name in sorted(times, key=times.__getitem__))
+
+
 def _nearest(known: Mapping[str, Times], op: str, arguments: Sequence[Sized]) -> Times | None:
     wanted = [_log(n) for _, n in arguments]
     begin, found = f"{kind(op, arguments)} @ ", []

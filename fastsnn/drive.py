@@ -1,6 +1,8 @@
 """What drives a layer's neurons over a chunk of steps: lists of spikes, one constant current, or a current a step."""
 
 from collections.abc import Sequence
+from math import prod
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -36,6 +38,10 @@ class Driver:
     ) -> tuple[Tensor, Tensor | None]:
         raise NotImplementedError
 
+    def backend(self, batch: int, T: int) -> str | None:
+        """Which one runs all T steps of a batch; None where the operators of each step are found one by one."""
+        return None
+
     def choices(self, batch: int, T: int) -> tuple[Choice, ...]:
         """Ways to the same result that are worth measuring; the first is taken unless measured otherwise."""
         return (None,)
@@ -56,7 +62,7 @@ def driver(layer: NeuronLayer, layers: dict[str, Layer], timed: set[str], exact:
         return Constant(layer, constant, exact, _names(able("if_constant", if_constant.op.BACKENDS, layer.bias)))
     backends = ["reference"]
     if spikes:
-        family, op = (linear_if, "linear_if") if len(layer.shape) == 1 else (conv_if, "conv_if")
+        op, family = _family(layer)
         backends = _names(able(op, family.op.BACKENDS, layer.bias, spikes[0].weight))
     fusable = _fusable(spikes, layer.shape, backends != ["reference"])
     if len(spikes) + len(constant) < len(layer.terms) or not fusable:
@@ -76,7 +82,6 @@ class Constant(Driver):
         super().__init__(layer)
         self.terms, self.exact, self.backends = terms, exact, backends
         self.chosen: str | None = None
-        self._fastest: dict[int, str] = {}
         self._fixed = {name: fixed_of(layer, terms, name) for name in backends if exact and name in FIXED}
 
     @property
@@ -89,22 +94,19 @@ class Constant(Driver):
     def choose(self, choice: Choice) -> None:
         self.chosen = choice
 
-    def _backend(self, batch: int) -> str:
-        """Which backend runs a batch: the chosen one, or by what was measured of neurons on this GPU."""
+    def backend(self, batch: int, T: int) -> str:
+        """The chosen one, or by what was measured of neurons on this GPU."""
         if self.chosen is not None or len(self.backends) == 1:
             return self.chosen or self.backends[0]
-        if batch not in self._fastest:
-            bias = self.layer.bias
-            count = batch * torch.Size(self.layer.shape).numel()
-            known = _order.fastest("if_constant", [(bias.dtype, count)], bias.device)
-            self._fastest[batch] = next((name for name in known if name in self.backends), self.backends[0])
-        return self._fastest[batch]
+        bias = self.layer.bias
+        known = _order.fastest("if_constant", [(bias.dtype, batch * prod(self.layer.shape))], bias.device)
+        return next((name for name in known if name in self.backends), self.backends[0])
 
     def __call__(
         self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool
     ) -> tuple[Tensor, Tensor | None]:
         layer = self.layer
-        backend = self._backend(len(run.static[self.terms[0].source]) if self.terms else 1)
+        backend = self.backend(len(run.static[self.terms[0].source]) if self.terms else 1, T)
         current = bias_of(layer, self.terms, run, self.exact, self._fixed.get(backend))
         start = layer.initial_potential if v is None else v
         reset, comparator = layer.neuron.reset, layer.neuron.comparator
@@ -153,7 +155,7 @@ class Events(Driver):
     ) -> None:
         super().__init__(layer)
         self.sources = [term.source for term in terms]
-        self.constant, self.exact, self.backend = constant, exact, backends[0]
+        self.constant, self.exact, self._backend = constant, exact, backends[0]
         convs = [as_conv(term, layer.shape) for term in terms]
         self.weights = [conv.weight.contiguous() for conv in convs]
         self.inputs = [layers[name].shape for name in self.sources]
@@ -163,11 +165,10 @@ class Events(Driver):
         self.groups = [conv.groups for conv in convs]
         self.grouped = any(g not in (1, s[-1]) for g, s in zip(self.groups, self.inputs, strict=True))
         self.plan: Any = None
-        if self.backend == "native":
+        if self._backend == "native":
             self.choose(None)
-        elif self.backend in PLANS:
-            op = "linear_if" if len(layer.shape) == 1 else "conv_if"
-            self.plan = GpuPlan(op, [name for name in backends if name in PLANS], **self._layer())
+        elif self._backend in PLANS:
+            self.plan = GpuPlan(_family(layer)[0], [name for name in backends if name in PLANS], **self._layer())
 
     @property
     def label(self) -> str:  # type: ignore[override]
@@ -192,23 +193,26 @@ class Events(Driver):
             "bias_varies": bool(self.constant),
         }
 
+    def backend(self, batch: int, T: int) -> str | None:
+        return self.plan.backend(batch, T) if self._backend in PLANS else self._backend
+
     def choices(self, batch: int, T: int) -> tuple[Choice, ...]:
-        if self.backend in PLANS:
+        if self._backend in PLANS:
             return self.plan.choices(batch, T)
-        if self.backend == "native":
+        if self._backend == "native":
             dense = tuple((v, True) for v in VECTORS) if self.grouped else ()
             return (None, *((v, False) for v in VECTORS), *dense)
         return (None,)
 
     def choose(self, choice: Choice) -> None:
-        if self.backend in PLANS:
+        if self._backend in PLANS:
             self.plan.choose(choice)
-        elif self.backend == "native":
+        elif self._backend == "native":
             vectors, dense = choice or (0, False)
             self.plan = Plan(**self._layer(), vectors=vectors, dense=dense)
 
     def remember(self, times: dict[Choice, float], batch: int, T: int) -> Choice:
-        if self.backend not in PLANS:
+        if self._backend not in PLANS:
             return super().remember(times, batch, T)
         # a GPU's plan finds what was measured for each batch size by itself
         self.plan.remember(times, batch, T)
@@ -240,6 +244,11 @@ class Events(Driver):
             bias=bias,
             **neuron,
         )
+
+
+def _family(layer: NeuronLayer) -> tuple[str, ModuleType]:
+    """The operator, and the family, that a layer driven by spikes belongs to."""
+    return ("linear_if", linear_if) if len(layer.shape) == 1 else ("conv_if", conv_if)
 
 
 def _fusable(terms: Sequence[Term], shape: Shape, planned: bool) -> bool:

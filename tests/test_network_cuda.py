@@ -103,6 +103,8 @@ def test_both_backends_of_a_gpu_give_the_same_and_are_both_measured(networks, x,
     images = x[:1].to(DEVICE)
     want = snn(images, 2)
     drivers = snn._prepare().drivers
+    driven = [driver for driver in drivers.values() if not isinstance(driver, Constant)]
+    assert {driver.backend(1, 2) for driver in driven} == {"triton"}
     for driver in drivers.values():
         if isinstance(driver, Constant):
             assert driver.choices(1, 2) == names
@@ -114,6 +116,8 @@ def test_both_backends_of_a_gpu_give_the_same_and_are_both_measured(networks, x,
     assert torch.equal(snn(images, 2), want)
     measured = _order.MEASURED.all(torch.device(DEVICE))
     assert len(measured) == len(drivers) - 1 and all(set(times) == set(names) for times in measured.values())
+    fastest = {min(times, key=times.__getitem__) for times in measured.values()}
+    assert {driver.backend(1, 2) for driver in driven} == fastest
     assert "constant, " in str(snn.report)
     snn._ready = None
     snn.to("cpu")

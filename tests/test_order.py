@@ -156,6 +156,14 @@ def test_a_layer_that_was_not_measured_goes_where_its_kind_goes(plan):
     assert measured(words(1), 16)[0] == "triton" and measured(words(2), 16)[0] == "cuda"
 
 
+def test_a_layer_says_which_backend_a_batch_goes_to(plan):
+    first = plan()
+    assert first.backend(1, 16) == first.backend(1, 8) == "triton"
+    first.remember({("triton", None): 2.0, ("cuda", None): 1.0}, 1, 16)
+    assert first.backend(1, 16) == "cuda" and first.backend(2, 16) == first.backend(1, 8) == "triton"
+    assert plan("cuda").backend(1, 8) == "cuda"
+
+
 def test_one_way_can_be_taken_for_every_batch(plan):
     chosen = plan()
     chosen.choose(("cuda", "b"))

@@ -15,7 +15,6 @@ from rows import RESULTS, Row, append
 from timing import Times
 from torch import Tensor
 
-from fastsnn.ops._layer_gpu import GpuPlan
 from gpu import converted, dense, jelly
 from gpu.clock import Deadline, Slow, captured, interleaved, limited, turns
 from gpu.converted import T
@@ -79,10 +78,7 @@ def added(snn: Any, x: Tensor, on: torch.device) -> int | None:
 
 def backends(snn: Any, batch: int) -> dict[str, str]:
     """Neuron layer -> the backend that runs it at a batch size; without those that run step by step."""
-    found = {}
-    for name, driver in snn._prepare().drivers.items():
-        plan = getattr(driver, "plan", None)
-        found[name] = plan.backend(batch, T) if isinstance(plan, GpuPlan) else getattr(driver, "backend", None)
+    found = {name: driver.backend(batch, T) for name, driver in snn._prepare().drivers.items()}
     return {name: backend for name, backend in found.items() if backend is not None}
 
 

@@ -7,7 +7,6 @@
 
 namespace fastsnn {
 namespace device {
-
 namespace {
 
 constexpr int WARPS = 8;

@@ -50,8 +50,7 @@ def order_lines() -> list[str]:
         found = _order.measured(op, device)
         lines.append(f"{op}: {len(found)} measured" if found else f"{op}: {declared} (not measured)")
         for what, times in sorted(found.items()):
-            each = ", ".join(f"{name} {1e6 * times[name]:.3g} us" for name in sorted(times, key=times.__getitem__))
-            lines.append(f"    {what.removeprefix(op).strip()}: {each}")
+            lines.append(f"    {what.removeprefix(op).strip()}: {_order.told(times)}")
     return lines
 
 

@@ -16,6 +16,5 @@ def run(args: argparse.Namespace) -> None:
     device = torch.device("cuda", torch.cuda.current_device())
     print(f"{torch.cuda.get_device_name(device)}, least of {args.rounds} rounds")
     for given, seconds in contest(device, args.rounds):
-        each = ", ".join(f"{name} {1e6 * seconds[name]:.3g} us" for name in sorted(seconds, key=seconds.__getitem__))
-        print(f"{given}: {each}", flush=True)
+        print(f"{given}: {_order.told(seconds)}", flush=True)
     print(f"kept in {_order.MEASURED.path(device)}")

@@ -134,8 +134,7 @@ class CudaPlan:
         """What is taken where nothing was measured: products where they fill the GPU and are not mostly padding."""
         processors, positions = _gpu.processors(self._device), batch * prod(self.out)
         if self.products and _products_cuda.tiles(positions, self.own, self.groups, _steps(T)) >= processors:
-            if all(e.weight.shape[1] * (e.weight.itemsize if e.weight.is_floating_point() else 1) >= LEAST_DEPTH
-                   for e in self.events):  # fmt: skip
+            if all(_products_cuda.depth(e) >= LEAST_DEPTH for e in self.events):
                 return Products()
         return _events_cuda.usual(self._work(batch, T), processors)
 

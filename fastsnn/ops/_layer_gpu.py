@@ -1,6 +1,7 @@
 """A layer that several backends of a GPU can run: each batch size goes to the one that was measured as the fastest."""
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from fastsnn import _order
 from fastsnn._registry import load
 from fastsnn.ops._by_backend import PLANS
+from fastsnn.spikes import word_dtype
 
 # (backend, what its plan chooses among)
 Choice = tuple[str, Any]
@@ -62,21 +64,21 @@ class GpuPlan:
             _order.MEASURED.store(self._key(batch, T), each, self._device)
         self._fastest.pop((batch, T), None)
 
-    def backend(self, words: Sequence[Tensor], T: int) -> str:
+    def backend(self, batch: int, T: int) -> str:
         """Which backend a launch goes to: by what was measured of this layer, or of others of its kind, or declared."""
         if self._chosen is not None or len(self.names) == 1:
             return self._chosen or self.names[0]
-        batch = len(words[0])
         if (batch, T) not in self._fastest:
             times = _order.MEASURED.find(self._key(batch, T), self._device) or {}
-            alike = _order.fastest(self.op, _order.sized([words[0], self._layer["weights"][0]]), self._device)
+            words = (word_dtype(T), batch * prod(self._layer["inputs"][0]))
+            alike = _order.fastest(self.op, [words, *_order.sized(self._layer["weights"][:1])], self._device)
             known = [name for name in (*sorted(times, key=times.__getitem__), *alike) if name in self.names]
             self._fastest[batch, T] = (known or list(self.names))[0]
         return self._fastest[batch, T]
 
     def __call__(self, words: Sequence[Tensor], T: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
         """As a plan of one backend."""
-        return self.plan(self.backend(words, T))(words, T, *args, **kwargs)
+        return self.plan(self.backend(len(words[0]), T))(words, T, *args, **kwargs)
 
     def _key(self, batch: int, T: int) -> str:
         layer = self._layer

@@ -17,6 +17,10 @@ THREADS, ROWS, COLUMNS, DEPTH = 256, 128, 128, 64
 WEIGHT_PITCH, SUM_PITCH = DEPTH + 16, 33
 WARPS, WARP_ROWS = THREADS // 32, 32
 WORD_BYTES = {8: 1, 16: 2, 32: 4}
+# inputs that one layer may have, as csrc/layer/term.cuh has room for, and numbers that describe one window there
+MOST_INPUTS, WINDOW = 32, 19
+# of the struct that layers of either kind are launched with
+FORMAT = f"<{2 * MOST_INPUTS + 5}q{MOST_INPUTS + 6}q{MOST_INPUTS}i{WINDOW * MOST_INPUTS}i14i"
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ def able(events: list[Input], sums: torch.dtype, device: torch.device) -> bool:
     """Whether inputs can be multiplied so: of whole numbers whose sums fit 32 bits, or of floats of 16 bits."""
     if device.type == "cuda" and _gpu.too_old(device, LEAST_CAPABILITY):
         return False
-    halves = {e.weight.dtype for e in events} <= {torch.float16} or {e.weight.dtype for e in events} <= {torch.bfloat16}
+    halves = {e.weight.dtype for e in events} in ({torch.float16}, {torch.bfloat16})
     return bool(events) and (sums == torch.int32 or (sums == torch.float32 and halves))
 
 
@@ -52,10 +56,15 @@ def packed(event: Input, groups: int, count: int) -> Tensor:
     return room.unflatten(1, (groups, -1)).contiguous()
 
 
+def depth(event: Input) -> int:
+    """Bytes of the channels of one position, in one plane."""
+    weight = event.weight
+    return weight.shape[1] * (weight.itemsize if weight.is_floating_point() else 1)
+
+
 def slices(event: Input) -> int:
     """Steps of DEPTH bytes that the sum over one input takes."""
-    size = 1 if not event.weight.is_floating_point() else event.weight.itemsize
-    return prod(event.window[0]) * -(-event.weight.shape[1] * size // DEPTH)
+    return prod(event.window[0]) * -(-depth(event) // DEPTH)
 
 
 def instance(
@@ -74,9 +83,3 @@ def shared(operand: torch.dtype, steps: int) -> int:
 
 def tiles(positions: int, outputs: int, groups: int, steps: int) -> int:
     return -(-positions // (ROWS // steps)) * -(-outputs // COLUMNS) * groups
-
-
-# inputs that one layer may have, as csrc/layer/term.cuh has room for, and numbers that describe one window there
-MOST_INPUTS, WINDOW = 32, 19
-# of the struct that layers of either kind are launched with
-FORMAT = f"<{2 * MOST_INPUTS + 5}q{MOST_INPUTS + 6}q{MOST_INPUTS}i{WINDOW * MOST_INPUTS}i14i"
