@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from fastsnn import _env, whole
-from fastsnn.clock import clock
 from fastsnn.drive import Choice
 from fastsnn.engine import Simulation
 from fastsnn.graphs import Graphs
@@ -20,6 +19,7 @@ from fastsnn.prepared import Prepared
 from fastsnn.program import Program
 from fastsnn.program.program import channels_last, logical
 from fastsnn.spikes import SpikeTrain, chunk_lengths, rejoin
+from fastsnn.tuning import timed, tuned
 
 # what belongs to one object and one process
 UNCOPIED = ("_ready", "_graphs", "_lock", "_number")
@@ -78,10 +78,9 @@ class SpikingNetwork(nn.Module):
     @torch.inference_mode()
     def spikes(self, x: Tensor, timesteps: int | None = None) -> dict[str, SpikeTrain]:
         """The spike train of every neuron layer, by name; neurons are [B, *S, C], channels last."""
-        self._check(x)
         words: dict[str, list[Tensor]] = {name: [] for name in self.program.neurons}
         lengths = []
-        for T, recorded, _ in self._run(x, timesteps, record=words):
+        for T, recorded, _ in self.chunks(x, timesteps, record=words):
             lengths.append(T)
             for name, word in recorded.items():
                 words[name].append(word)
@@ -153,30 +152,19 @@ class SpikingNetwork(nn.Module):
         if steps(rounds) and len(x) == 0:
             raise ValueError("tune needs at least one image, got none")
         self._check(x)
-        drivers = self._prepare().drivers
-        T = min(self._steps(timesteps), Simulation(self.program, x, self._prepare()).longest_chunk())
-        choices = {name: driver.choices(len(x), T) for name, driver in drivers.items()}
-        times: dict[str, dict[Choice, float]] = {name: {} for name in drivers}
-        timer, repeats = clock(x.device, rounds)
-        ways = max(map(len, choices.values()), default=0)
-        for i in tqdm(range(ways), desc="tune", unit="way", disable=not progress or not x.is_cuda):
-            trial = {name: options[min(i, len(options) - 1)] for name, options in choices.items()}
-            prepared = Prepared(self.program, trial)
-            for _ in range(repeats):
-                simulation = Simulation(self.program, x, prepared)
-                simulation.clock = timer
-                simulation.advance(T, last=True)
-                for name, choice in trial.items():
-                    seconds = simulation.seconds[name]
-                    times[name][choice] = min(times[name].get(choice, seconds), seconds)
-        best = {name: min(found, key=found.__getitem__) for name, found in times.items()}
-        taken = {name: drivers[name].remember(found, len(x), T) for name, found in times.items()}
-        self._choices = {name: choice for name, choice in taken.items() if choice is not None}
-        self._measured = {
-            name: f"{driver.label}: {1e3 * times[name][best[name]]:.3g} ms"
-            for name, driver in Prepared(self.program, best).drivers.items()
-        }
-        self._ready = None
+        found = tuned(self.program, self._prepare(), x, self._steps(timesteps), rounds, progress)
+        self._choices, self._measured, self._ready = found.choices, found.measured, None
+
+    @torch.inference_mode()
+    def layer_seconds(self, x: Tensor, timesteps: int | None = None, rounds: int = 5) -> dict[str, list[float]]:
+        """Seconds that each layer which runs over time takes for images like x, in each of several rounds.
+
+        The constant current of a first layer is part of that layer; the head, which runs once, is not among them.
+        """
+        if steps(rounds) and len(x) == 0:
+            raise ValueError("layer_seconds needs at least one image, got none")
+        self._check(x)
+        return timed(self.program, self._prepare(), x, self._steps(timesteps), rounds)
 
     @property
     def device(self) -> torch.device:
@@ -214,7 +202,7 @@ class SpikingNetwork(nn.Module):
             return self._recorded()(x, T, over_time)
 
     def _step_by_step(self, x: Tensor, T: int, over_time: bool) -> list[Tensor]:
-        parts = [outputs for *_, outputs in self._run(x, T, over_time=over_time)]
+        parts = [outputs for *_, outputs in self.chunks(x, T, over_time=over_time)]
         return [torch.cat(chunks) for chunks in zip(*parts, strict=True)] if over_time else parts[-1]
 
     def shapes(self, batch: int, T: int, over_time: bool) -> list[tuple[int, ...]]:
@@ -230,13 +218,21 @@ class SpikingNetwork(nn.Module):
                 self._graphs = (prepared, Graphs(self._step_by_step))
             return self._graphs[1]
 
-    def _run(
+    def chunks(
         self,
         x: Tensor,
-        timesteps: int | None,
+        timesteps: int | None = None,
         record: Iterable[str] = (),
         over_time: bool = False,
     ) -> Iterator[tuple[int, dict[str, Tensor], list[Tensor]]]:
+        """One run, piece by piece: for each chunk of at most 32 steps (T, words by layer, outputs), channels last.
+
+        record      names of neuron layers, or of max pools of spikes, whose words [B, *S, C] are wanted
+        over_time   outputs after each step [T, B, ...] instead of after the last one [B, ...]
+
+        To be called under torch.inference_mode().
+        """
+        self._check(x)
         steps, prepared = self._steps(timesteps), self._prepare()
         with explained(prepared, x, steps):
             simulation = Simulation(self.program, x, prepared)

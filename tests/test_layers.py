@@ -14,16 +14,16 @@ PACKAGE = ROOT / "fastsnn"
 MOST_LINES = 300
 
 LEVELS = {
-    0: ("errors", "_env", "_extras"),
+    0: ("errors", "_env", "_extras", "_files"),
     1: ("_native", "_triton", "_cuda", "_gpu", "_kept", "_order", "_registry", "spikes", "neurons", "windows"),
     2: ("ops",),
     3: ("nn", "testing"),
     4: (
         *("program", "convert", "methods", "train"),
-        *("clock", "contest", "currents", "drive", "head", "prepared", "engine", "graphs", "memory"),
+        *("clock", "contest", "currents", "drive", "head", "prepared", "engine", "graphs", "memory", "tuning"),
         *("network", "whole"),
     ),
-    5: ("data", "weights", "profile", "interop"),
+    5: ("data", "weights", "profile", "visualize", "interop"),
     6: ("commands", "cli", "__main__", "__init__"),
 }
 LEVEL = {name: level for level, names in LEVELS.items() for name in names}

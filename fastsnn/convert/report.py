@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from fastsnn.convert.dense_macs import DenseMacs, Macs
 from fastsnn.convert.graph import Graph, MaxPool
 from fastsnn.program import (
     ConvTerm,
@@ -23,12 +24,18 @@ from fastsnn.program import (
     WindowTerm,
 )
 
+# where an operator is that no submodule holds
+TOP = "the top module"
 TERMS = {ConvTerm: "conv", LinearTerm: "linear", ScaleTerm: "identity", WindowTerm: "windows"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One layer: its name, what it is, from which operators, its shape (C, *S), its threshold, and a remark."""
+    """One layer: its name, what it is, from which operators, its shape (C, *S), its threshold, and a remark.
+
+    modules   paths of the dense network's modules that it stands for
+    macs      multiplications of these for one image
+    """
 
     layer: str
     kind: str
@@ -36,6 +43,8 @@ class Row:
     shape: tuple[int, ...]
     threshold: str
     remark: str
+    modules: tuple[str, ...]
+    macs: Macs
 
 
 @dataclass(frozen=True)
@@ -68,12 +77,13 @@ def describe(
     """
     wide, differ = wide or {}, differ or {}
     inner, timed = program.inner(), program.timed()
-    rows = []
+    macs, rows = DenseMacs(graph), []
     for name, layer in program.layers.items():
         if isinstance(layer, InputLayer):
             continue
         origins = [graph.nodes[n].origin for n in layer.folded if n in graph.nodes]
-        operators = [origin.split(" in ")[0] for origin in origins if not origin.startswith("weight of ")]
+        parts = [origin.split(" in ") for origin in origins if not origin.startswith("weight of ")]
+        operators = [part[0] for part in parts]
         shape = (layer.shape[-1], *layer.shape[:-1])
         remarks = [_remark(layer, graph, max_pool, inner, timed)]
         if name in wide:
@@ -89,6 +99,8 @@ def describe(
                 shape,
                 _threshold(layer),
                 "; ".join(filter(None, remarks)),
+                tuple(dict.fromkeys(part[1] for part in parts if part[1] != TOP)),
+                macs.of(layer.folded),
             )
         )
     return Report(title, tuple(rows))
