@@ -1,6 +1,7 @@
 """How the command line is parsed, and how a failure becomes one line and an exit code."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -22,7 +23,9 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb. Returns 0, 2 for a mistake of the caller's (said on stderr), 130 for Ctrl-C."""
-    args = _parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    args = _parser().parse_args(given)
+    args.command = shlex.join(["fastsnn", *given])
     try:
         # The verb's module is imported now and not above, so that --help does not wait for torch.
         import_module(f"fastsnn.commands.{args.verb}").run(args)
@@ -41,9 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="fastsnn", description="Convert trained PyTorch networks into spiking networks and run them.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and stop")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{demo,eval,info,measure}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{demo,eval,profile,compare,info,measure}")
     _demo(verbs.add_parser("demo", help="train, convert and run a small network on real handwritten digits"))
     _eval(verbs.add_parser("eval", help="accuracy at every time-step of your network, converted, beside the dense one"))
+    _profile(verbs.add_parser("profile", help="what your network costs once converted, beside the dense one"))
+    _compare(verbs.add_parser("compare", help="profiles side by side"))
     _info(verbs.add_parser("info", help="versions, and which backends run on this machine"))
     _measure(verbs.add_parser("measure", help="which of a GPU's backends is faster, for later runs"))
     for verb in verbs.choices.values():
@@ -58,6 +63,44 @@ def _demo(p: argparse.ArgumentParser) -> None:
 
 
 def _eval(p: argparse.ArgumentParser) -> None:
+    _setup(p)
+    add_conversion(p)
+    output = p.add_argument_group("output")
+    output.add_argument("--out", metavar="FILE.json", help="write the whole curve, the settings and the versions")
+    output.add_argument("--plot", metavar="FILE.png", help="plot accuracy over time (.png, .svg or .pdf)")
+    output.add_argument("--report", action="store_true", help="print what each layer became")
+
+
+def _profile(p: argparse.ArgumentParser) -> None:
+    _setup(p)
+    add_conversion(p)
+    p.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="OPTION=VALUE",
+        help="another conversion, whose curve is overlaid: initial-potential=0, precision=int16, ...; may be repeated",
+    )
+    measured = p.add_argument_group("measurement")
+    measured.add_argument(
+        "--batch", type=_whole(1), metavar="N", help="images of the timed batch (default: batch size)"
+    )
+    measured.add_argument("--rounds", type=_whole(3), default=20, metavar="N", help="default: %(default)s")
+    measured.add_argument("--no-compile", action="store_true", help="leave the dense network under torch.compile out")
+    measured.add_argument(
+        "--energy-model", action="append", metavar="NAME", help="may be repeated (default: all that are known)"
+    )
+    p.add_argument_group("output").add_argument(
+        "--out", action="append", default=[], metavar="FILE", help="write .json or .html; may be repeated"
+    )
+
+
+def _compare(p: argparse.ArgumentParser) -> None:
+    p.add_argument("profiles", nargs="+", metavar="FILE.json", help="written by fastsnn profile")
+    p.add_argument("--out", metavar="FILE.html", help="write a page with all of them")
+
+
+def _setup(p: argparse.ArgumentParser) -> None:
     network = p.add_argument_group("network")
     network.add_argument(
         "--model",
@@ -85,6 +128,9 @@ def _eval(p: argparse.ArgumentParser) -> None:
     data.add_argument("--std", type=_numbers, metavar="A,B,C", help="what images are divided by after that")
     data.add_argument("--batch-size", type=_whole(1), default=100, metavar="N", help="default: %(default)s")
 
+
+def add_conversion(p: argparse.ArgumentParser) -> None:
+    """The options of `fastsnn.convert`."""
     conversion = p.add_argument_group("conversion")
     conversion.add_argument("--method", default="opi", help="default: %(default)s")
     conversion.add_argument("--timesteps", type=_whole(1), default=32, metavar="T", help="default: %(default)s")
@@ -106,11 +152,6 @@ def _eval(p: argparse.ArgumentParser) -> None:
     )
     conversion.add_argument("--precision", choices=PRECISIONS, help="default: int32, on a GPU float16")
     conversion.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="default: %(default)s")
-
-    output = p.add_argument_group("output")
-    output.add_argument("--out", metavar="FILE.json", help="write the whole curve, the settings and the versions")
-    output.add_argument("--plot", metavar="FILE.png", help="plot accuracy over time (.png, .svg or .pdf)")
-    output.add_argument("--report", action="store_true", help="print what each layer became")
 
 
 def _info(p: argparse.ArgumentParser) -> None:

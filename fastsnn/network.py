@@ -152,7 +152,7 @@ class SpikingNetwork(nn.Module):
         if steps(rounds) and len(x) == 0:
             raise ValueError("tune needs at least one image, got none")
         self._check(x)
-        found = tuned(self.program, self._prepare(), x, self._steps(timesteps), rounds, progress)
+        found = tuned(self.program, self.prepared(), x, self._steps(timesteps), rounds, progress)
         self._choices, self._measured, self._ready = found.choices, found.measured, None
 
     @torch.inference_mode()
@@ -164,7 +164,7 @@ class SpikingNetwork(nn.Module):
         if steps(rounds) and len(x) == 0:
             raise ValueError("layer_seconds needs at least one image, got none")
         self._check(x)
-        return timed(self.program, self._prepare(), x, self._steps(timesteps), rounds)
+        return timed(self.program, self.prepared(), x, self._steps(timesteps), rounds)
 
     @property
     def device(self) -> torch.device:
@@ -211,8 +211,8 @@ class SpikingNetwork(nn.Module):
         return [(*steps, batch, *self.program.layers[name].shape) for name in self.program.outputs]
 
     def _recorded(self) -> Graphs:
-        """The CUDA graphs of what `_prepare` made: they hold its addresses, and go with it."""
-        prepared = self._prepare()
+        """The CUDA graphs of what `prepared` made: they hold its addresses, and go with it."""
+        prepared = self.prepared()
         with self._lock:
             if self._graphs is None or self._graphs[0] is not prepared:
                 self._graphs = (prepared, Graphs(self._step_by_step))
@@ -233,20 +233,25 @@ class SpikingNetwork(nn.Module):
         To be called under torch.inference_mode().
         """
         self._check(x)
-        steps, prepared = self._steps(timesteps), self._prepare()
+        steps, prepared = self._steps(timesteps), self.prepared()
         with explained(prepared, x, steps):
             simulation = Simulation(self.program, x, prepared)
             lengths = chunk_lengths(steps, simulation.longest_chunk())
             for i, T in enumerate(lengths):
                 yield T, *simulation.advance(T, record, over_time, last=i == len(lengths) - 1)
 
-    def _prepare(self) -> Prepared:
+    def prepared(self) -> Prepared:
         """What runs share, made at the first run and again when the network has moved or another backend is forced."""
         key = (self.device, _env.BACKEND)
         with self._lock:
             if self._ready is None or self._ready[0] != key:
                 self._ready = (key, Prepared(self.program, self._choices))
             return self._ready[1]
+
+    def forget(self) -> None:
+        """Lets go of memory that is kept for the next run: words of layers, on a GPU recorded graphs."""
+        self.prepared().free.words.clear()
+        self._graphs = None
 
     def _apply(self, *args: Any, **kwargs: Any) -> "SpikingNetwork":
         self._ready = self._graphs = None

@@ -23,6 +23,11 @@ def chunk_lengths(T: int, longest: int = MAX_STEPS) -> list[int]:
     return [min(longest, T - start) for start in range(0, T, longest)]
 
 
+def steps_shown(T: int) -> list[int]:
+    """Steps that a table or an axis shows: 1, 2, 4, ... up to T, and T itself."""
+    return sorted({2**i for i in range(T.bit_length()) if 2**i <= T} | {T})
+
+
 def rejoin(parts: list[Tensor], lengths: list[int]) -> list[Tensor]:
     """Words of runs of `lengths` steps as words of chunks of 32; all runs but the last are of one power of two."""
     runs = MAX_STEPS // lengths[0]

@@ -197,7 +197,7 @@ def test_mistakes_are_answered_in_one_line(here, capsys, argv, message):
 
 
 def test_results_are_not_computed_before_the_output_path_is_known_to_be_good(here, capsys, monkeypatch):
-    monkeypatch.setattr("fastsnn.commands.eval.build", lambda spec: pytest.fail("the run began"))
+    monkeypatch.setattr("fastsnn.commands.setup.build", lambda spec: pytest.fail("the run began"))
     assert "no folder absent" in refused(evaluate("--out", "absent/r.json"), capsys)
 
 

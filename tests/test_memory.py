@@ -30,9 +30,9 @@ def test_what_is_live_at_once_is_counted(snn):
     # the image of 192 numbers and the current of 256 neurons; words of 256 and 384, or of 384 and 128, neurons
     constant = 4 * (192 + 256)
     for T, word in ((8, 1), (16, 2), (32, 4)):
-        assert bytes_an_image(snn._prepare(), T) == constant + word * (256 + 384)
+        assert bytes_an_image(snn.prepared(), T) == constant + word * (256 + 384)
     # beyond 32 steps the potentials of all 768 neurons wait for the next chunk
-    assert bytes_an_image(snn._prepare(), 40) == constant + 4 * (256 + 384) + 4 * 768
+    assert bytes_an_image(snn.prepared(), 40) == constant + 4 * (256 + 384) + 4 * 768
 
 
 def test_an_image_that_does_not_fit_says_what_would(snn, x, monkeypatch):
@@ -54,4 +54,4 @@ def test_512_images_of_resnet18_over_32_steps_take_less_than_4_gib(monkeypatch):
     net = networks.network("resnet18")
     snn = fastsnn.convert(net.model, net.calibration, timesteps=32, precision="float32")
     weights = sum(b.nbytes for b in snn.program.buffers())
-    assert 512 * bytes_an_image(snn._prepare(), 32) + 2 * weights < 4 * 2**30
+    assert 512 * bytes_an_image(snn.prepared(), 32) + 2 * weights < 4 * 2**30

@@ -67,7 +67,7 @@ def test_potentials_carry_over_chunks_and_batches_do_not_matter(networks, x, mon
 
 def test_every_layer_runs_in_one_kernel_and_the_first_in_whole_numbers(networks, cuda):
     snn = networks["int32"].to(DEVICE)
-    drivers = snn._prepare().drivers
+    drivers = snn.prepared().drivers
     first = next(iter(drivers.values()))
     assert isinstance(first, Constant) and first.backends == ["cuda"] and first._fixed["cuda"] is not None
     plans = {name: driver.plan.plan("cuda") for name, driver in drivers.items() if driver is not first}
@@ -102,7 +102,7 @@ def test_both_backends_of_a_gpu_give_the_same_and_are_both_measured(networks, x,
     snn._ready = None
     images = x[:1].to(DEVICE)
     want = snn(images, 2)
-    drivers = snn._prepare().drivers
+    drivers = snn.prepared().drivers
     driven = [driver for driver in drivers.values() if not isinstance(driver, Constant)]
     assert {driver.backend(1, 2) for driver in driven} == {"triton"}
     for driver in drivers.values():

@@ -60,10 +60,10 @@ def test_potentials_carry_over_chunks_and_batches_do_not_matter(networks, x, mon
 
 def test_words_of_odd_channels_are_padded_where_they_are_made(networks, x, triton):
     snn, half = (networks[p].to(DEVICE) for p in ("int8", "float16"))
-    prepared = snn._prepare()
+    prepared = snn.prepared()
     words = prepared.words((2, 8, 8, 9), torch.uint8)
     assert words.shape == (2, 8, 8, 9) and words.stride() == (8 * 8 * 16, 8 * 16, 16, 1)
-    assert prepared.word(5) == torch.uint8 and half._prepare().word(5) == torch.int16
+    assert prepared.word(5) == torch.uint8 and half.prepared().word(5) == torch.int16
     # what users see is packed, in the narrowest words
     for network in (snn, half):
         words = [w for train in network.spikes(x[:1].to(DEVICE), 2).values() for w in train.words]
@@ -93,7 +93,7 @@ def test_neither_the_pool_nor_the_head_copies_padded_words(networks, x, triton, 
 
 def test_the_layers_run_in_one_kernel_each(networks, triton):
     snn = networks["int8"].to(DEVICE)
-    drivers = snn._prepare().drivers
+    drivers = snn.prepared().drivers
     assert next(d.label for d in drivers.values()) == "constant"
     kinds = {name: driver.plan.plan("triton") for name, driver in drivers.items() if name != "relu"}
     assert all(plan is not None for plan in kinds.values())
@@ -109,7 +109,7 @@ def test_tuning_keeps_the_spikes_and_remembers_the_tiles(networks, x, triton, tm
     snn = networks["int8"].to(DEVICE)
     images = x[:1].to(DEVICE)
     before = snn(images, 2)
-    for driver in snn._prepare().drivers.values():
+    for driver in snn.prepared().drivers.values():
         if getattr(driver, "plan", None) is not None:
             # two tiles are enough to choose from
             plan = driver.plan.plan("triton")

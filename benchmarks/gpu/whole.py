@@ -78,7 +78,7 @@ def added(snn: Any, x: Tensor, on: torch.device) -> int | None:
 
 def backends(snn: Any, batch: int) -> dict[str, str]:
     """Neuron layer -> the backend that runs it at a batch size; without those that run step by step."""
-    found = {name: driver.backend(batch, T) for name, driver in snn._prepare().drivers.items()}
+    found = {name: driver.backend(batch, T) for name, driver in snn.prepared().drivers.items()}
     return {name: backend for name, backend in found.items() if backend is not None}
 
 

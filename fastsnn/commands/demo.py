@@ -10,6 +10,7 @@ import fastsnn
 from fastsnn._extras import need
 from fastsnn.commands import digits, output
 from fastsnn.commands.dense import dense_accuracy
+from fastsnn.spikes import steps_shown
 
 TIMESTEPS = 32
 BATCH = 150
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
         curves[name] = snn.accuracy_over_time(batches, progress=False)
         rates[name] = mean_firing_rate(snn, test[:RATED])
 
-    output.accuracy_table("test accuracy in percent", curves, dense, output.steps_shown(TIMESTEPS))
+    output.accuracy_table("test accuracy in percent", curves, dense, steps_shown(TIMESTEPS))
     for name, rate in rates.items():
         print(f"mean firing rate, {name}: {rate:.3f} spikes a neuron and time-step ({RATED} test images)")
     plot = folder / "accuracy_over_time.png"

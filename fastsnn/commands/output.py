@@ -1,7 +1,6 @@
 """How results leave a verb: checked paths, whole files, tables and plots."""
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,8 @@ from rich.table import Table
 from torch import Tensor
 
 from fastsnn._extras import need
+from fastsnn._files import write_text
+from fastsnn.spikes import steps_shown
 
 PLOTS = (".png", ".svg", ".pdf")
 # Okabe and Ito's colours, told apart with any colour vision.
@@ -29,34 +30,9 @@ def require_folder(path: str | Path) -> Path:
     return path
 
 
-def require_file(path: str | Path, suffixes: Sequence[str]) -> Path:
-    """The path, after a check that a file can be written there: a result must not be lost after a long run."""
-    path = Path(path)
-    if path.suffix not in suffixes:
-        raise ValueError(f"output file should end in {' or '.join(suffixes)}, got {path}")
-    if path.is_dir() or not path.parent.is_dir():
-        raise ValueError(f"output file {path}: {'is a folder' if path.is_dir() else f'no folder {path.parent}'}")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as e:
-        raise ValueError(f"output file {path}: its folder cannot be written: {e.strerror}") from e
-    return path
-
-
 def write_json(path: Path, result: Mapping) -> None:
-    """The whole file or none of it: written beside its place, then renamed."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def steps_shown(T: int) -> list[int]:
-    """1, 2, 4, ... up to T, and T itself."""
-    return sorted({2**i for i in range(T.bit_length()) if 2**i <= T} | {T})
+    """The whole file or none of it."""
+    write_text(path, json.dumps(result, indent=1) + "\n")
 
 
 def percent(fraction: float) -> str:

@@ -9,7 +9,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from fastsnn.program.layers import GateLayer, Layer, RouteLayer
+from fastsnn.program.layers import Layer, MaxPoolLayer, RouteLayer
 from fastsnn.program.terms import ConvTerm, LinearTerm, ScaleTerm, Term, WindowTerm
 from fastsnn.windows import Shape
 
@@ -23,13 +23,22 @@ def fan_out(term: Term, source: Shape) -> Tensor:
     if isinstance(term, ScaleTerm):
         return (term.weight != 0).long().expand(source).cpu()
     if isinstance(term, WindowTerm):
-        return _window_fan_out(term.index, term.weight != 0, source)
+        return window_fan_out(term.index, term.weight != 0, source)
     raise TypeError(f"connections of a {type(term).__name__} are not known")
 
 
-def gate_fan_out(gate: GateLayer, source: Shape) -> Tensor:
+def window_reach(pool: MaxPoolLayer, source: Shape) -> Tensor:
     """Windows of a max pool that each of its inputs is in: int64 [*S, C]."""
-    return _window_fan_out(gate.index, torch.ones(*gate.index.shape, 1, dtype=torch.bool), source)
+    return window_fan_out(pool.index, torch.ones(*pool.index.shape, 1, dtype=torch.bool), source)
+
+
+def window_fan_out(index: Tensor, there: Tensor, source: Shape) -> Tensor:
+    """Of windows index [P, window], -1 for none, whose elements are there [P, window, C or 1]: int64 [*S, C]."""
+    index, there = index.flatten().cpu(), there.flatten(0, 1).cpu().long()
+    inside = index >= 0
+    found = torch.zeros(prod(source[:-1]), there.shape[1], dtype=torch.int64)
+    found.index_add_(0, index[inside], there[inside])
+    return found.expand(-1, source[-1]).reshape(source)
 
 
 def linear_fan_out(weight: Tensor) -> Tensor:
@@ -106,12 +115,3 @@ def _meets(size: int, kernel: int, stride: int, padding: int, dilation: int) -> 
     outputs = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
     start = torch.arange(size)[:, None] + padding - torch.arange(kernel)[None] * dilation
     return ((start % stride == 0) & (start >= 0) & (start < outputs * stride)).long()
-
-
-def _window_fan_out(index: Tensor, there: Tensor, source: Shape) -> Tensor:
-    """index [P, window] with -1 for none, there [P, window, C or 1] -> int64 [*S, C]."""
-    index, there = index.flatten().cpu(), there.flatten(0, 1).cpu().long()
-    inside = index >= 0
-    found = torch.zeros(prod(source[:-1]), there.shape[1], dtype=torch.int64)
-    found.index_add_(0, index[inside], there[inside])
-    return found.expand(-1, source[-1]).reshape(source)

@@ -1,0 +1,34 @@
+"""How results get to disk: paths are checked before work begins, and files are whole or not there."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def require_file(path: str | Path, suffixes: Sequence[str]) -> Path:
+    """The path, after a check that a file can be written there: a result must not be lost after a long run.
+
+    Raises ValueError where its name ends otherwise, or nothing can be written there.
+    """
+    path = Path(path)
+    if path.suffix not in suffixes:
+        raise ValueError(f"output file should end in {' or '.join(suffixes)}, got {path}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise ValueError(f"output file {path}: {'is a folder' if path.is_dir() else f'no folder {path.parent}'}")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as e:
+        raise ValueError(f"output file {path}: its folder cannot be written: {e.strerror}") from e
+    return path
+
+
+def write_text(path: Path, text: str) -> None:
+    """The whole file or none of it: written beside its place, then renamed."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

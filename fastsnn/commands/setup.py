@@ -1,0 +1,63 @@
+"""What the verbs on a user's own network share: the network, its images, and how it is converted."""
+
+import argparse
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fastsnn import data
+from fastsnn.commands.dense import OnDevice
+from fastsnn.commands.factory import build
+from fastsnn.weights import load_into
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The dense network, batches to evaluate on, images to calibrate on, and what a reader should know."""
+
+    model: nn.Module
+    batches: OnDevice
+    calibration: Tensor
+    notes: list[str]
+
+
+def setup(args: argparse.Namespace) -> Setup:
+    """From the arguments of the groups "network" and "data". Raises ValueError or OSError where they do not fit."""
+    device = _device(args.device)
+    model = build(args.model)
+    notes = []
+    if args.weights:
+        load_into(model, args.weights)
+    else:
+        notes.append(f"no --weights: the weights are those that {args.model} sets")
+    prepare = data.Prepare(args.image_size, args.resize, args.mean, args.std)
+    images = data.load(args.data, "test", prepare)
+    batches = OnDevice(data.batches(images, args.batch_size, args.images), device)
+    calibration, note = data.calibration_images(
+        args.calibration_data or args.data, args.calibration_images, prepare, args.seed
+    )
+    return Setup(model.to(device), batches, calibration.to(device), notes + ([note] if note else []))
+
+
+def conversion(args: argparse.Namespace) -> dict[str, Any]:
+    """What `fastsnn.convert` is given, from the arguments of the group "conversion"."""
+    return dict(
+        method=args.method,
+        timesteps=args.timesteps,
+        threshold=args.threshold,
+        per_channel=not args.per_layer,
+        initial_potential=args.initial_potential,
+        max_pool=args.max_pool,
+        precision=args.precision,
+        seed=args.seed,
+    )
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
+        raise ValueError(f"--device cuda: no CUDA device is available (torch {torch.__version__}, built for {build})")
+    # the device of tensors that are moved there has an index
+    return torch.device(name, torch.cuda.current_device()) if name == "cuda" else torch.device(name)
