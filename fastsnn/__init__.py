@@ -8,7 +8,7 @@ from fastsnn.convert.api import convert
 from fastsnn.errors import BackendUnavailable, ConversionError, FastSNNError
 from fastsnn.network import SpikingNetwork
 from fastsnn.neurons import IF
-from fastsnn.profile.api import profile
+from fastsnn.profile import profile
 from fastsnn.spikes import SpikeTrain
 
 __version__ = "0.1.0"

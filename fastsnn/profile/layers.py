@@ -125,7 +125,7 @@ def work(facts: list[Facts], observed: Observed, T: int) -> list[Work]:
     found = []
     for layer in facts:
         additions = [0.0] * T
-        by_step = observed.additions[layer.name].sum(0) / observed.images
+        by_step = observed.additions[layer.name].sum(0).double() / observed.images
         additions[: by_step.numel()] = by_step.tolist()
         comparisons = sum(_all(mac) for mac in layer.macs if mac["kind"] == "comparisons")
         found.append(

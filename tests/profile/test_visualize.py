@@ -278,9 +278,9 @@ from fastsnn import visualize
 print("matplotlib" in sys.modules)
 sys.path.insert(0, sys.argv[1])
 import documents, matplotlib
-before = dict(matplotlib.rcParams)
+before = matplotlib.rcParams.copy()
 visualize.accuracy(documents.full())
-print("matplotlib.pyplot" in sys.modules, before == dict(matplotlib.rcParams))
+print("matplotlib.pyplot" in sys.modules, before == matplotlib.rcParams.copy())
 """
     folder = documents.__file__.rpartition("/")[0]
     done = subprocess.run([sys.executable, "-c", program, folder], capture_output=True, text=True, check=False)

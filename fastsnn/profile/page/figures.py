@@ -26,15 +26,15 @@ def curves(profiles: Any, names: list[str], spoken: str) -> Markup:
     caption = "A model, not a measurement. The dotted line is what the same model gives a quantised dense network."
     for i, name in enumerate(names):
         build = _energy(profiles, name)
-        drawn.append(figure(build, f"energy-{i}", f"Accuracy against modelled energy: {name}", caption))
+        drawn.append(figure(build, f"accuracy-energy-{i}", f"Accuracy against modelled energy: {name}", caption))
     if not names:
         build = _energy(profiles, None)
-        drawn.append(figure(build, "energy", "Accuracy against modelled energy", caption))
+        drawn.append(figure(build, "accuracy-energy", "Accuracy against modelled energy", caption))
     return _grid(*drawn)
 
 
 def _accuracy(profiles: Any, against: str, title: str, caption: str) -> str:
-    return figure(lambda: visualize.accuracy(profiles, against), against, title, caption)
+    return figure(lambda: visualize.accuracy(profiles, against), f"accuracy-{against}", title, caption)
 
 
 def _energy(profiles: Any, name: str | None) -> Callable[[], Any]:
