@@ -1,6 +1,7 @@
 """What each verb of the command line prints and writes, and that a mistake is answered in one line."""
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from fastsnn import _env, _order
 from fastsnn.cli import main
 from fastsnn.commands import digits, info, output
 from fastsnn.errors import ConversionError
+from fastsnn.profile import run as stages
 
 MODELS = '''
 """Networks for 8x8 colour images, three classes."""
@@ -204,6 +206,82 @@ def test_results_are_not_computed_before_the_output_path_is_known_to_be_good(her
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is available")
 def test_cuda_is_refused_where_there_is_none(here, capsys):
     assert "--device cuda: no CUDA device is available" in refused(evaluate("--device", "cuda"), capsys)
+
+
+def profiled(*more, **given):
+    argv = evaluate("--timesteps", "4", "--rounds", "3", "--no-compile", *more, **given)
+    return ["profile", *argv[1:]]
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Without the micro-benchmark and without watching an idle machine."""
+    peaks = {"bytes_a_second": 1e9, "operations_a_second": 1e9, "how": "of the test"}
+    monkeypatch.setattr(stages, "peaks", lambda *_: peaks)
+    monkeypatch.setattr(stages, "measured", lambda *_: {"not_measurable": "the test"})
+
+
+def test_profile_prints_tables_and_writes_both_kinds_of_file(here, capsys, quick):
+    argv = profiled("--also", "initial-potential=0", "--also", "precision=float32", "--energy-model", "neuromorphic")
+    argv += ["--batch", "2", "--batch-size", "7", "--out", "p.json", "--out", "p.html"]
+    assert main(argv) == 0
+    shown = capsys.readouterr()
+    assert not shown.err
+    for text in ("counted on 20 images", "batches of 2", "initial-potential=0", "precision=float32", "neuromorphic"):
+        assert text in shown.out, text
+    assert (
+        "not measurable here: the test" in shown.out and "profile: p.json" in shown.out and "page: p.html" in shown.out
+    )
+    document = json.loads((here / "p.json").read_text())
+    assert document["command"] == "fastsnn " + shlex.join(argv) and document["network"]["dense"] == "Sequential"
+    assert [curve["name"] for curve in document["accuracy"]["curves"]][1:] == ["initial-potential=0", "precision=float32"]
+    assert "d.npz has 20 images to calibrate on, not 512" in document["notes"]
+    assert (here / "p.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_compare_shows_profiles_side_by_side(here, capsys, quick):
+    assert main(profiled("--out", "a.json")) == 0
+    assert main(profiled("--precision", "float32", "--batch", "3", "--out", "b.json")) == 0
+    capsys.readouterr()
+    assert main(["compare", "a.json", "b.json", "--out", "c.html"]) == 0
+    shown = capsys.readouterr().out
+    assert "int32" in shown and "float32" in shown and "rate, a" in shown and "ms, b" in shown and "page: c.html" in shown
+    assert "<!DOCTYPE html>" in (here / "c.html").read_text()
+
+
+def test_ctrl_c_writes_what_there_is(here, capsys, quick, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "peak_bytes", stop)
+    assert main(profiled("--out", "p.json")) == 130
+    assert "PARTIAL: interrupted while measuring memory" in capsys.readouterr().out
+    assert json.loads((here / "p.json").read_text())["partial"].startswith("interrupted while measuring memory")
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (profiled("--out", "p.txt"), "output file should end in .json or .html, got p.txt"),
+        (profiled("--out", "absent/p.json"), "no folder absent"),
+        (profiled("--energy-model", "free"), "energy model must be one of horowitz-fp32"),
+        (profiled("--also", "nonsense"), "--also should be OPTION=VALUE, such as initial-potential=0, got 'nonsense'"),
+        (profiled("--also", "precision=int4"), "invalid choice: 'int4'"),
+        (profiled("--also", "colour=red"), "unrecognized arguments: --colour=red"),
+        (profiled("--rounds", "2"), "--rounds: should be a whole number of at least 3, got '2'"),
+        (["compare", "p.json"], "a comparison needs at least two profiles, got 1"),
+        (["compare", "p.json", "p.json"], "compare needs different files"),
+        (["compare", "p.json", "absent.json"], "absent.json"),
+        (["compare", "p.json", "d.npz"], "d.npz is not a profile"),
+        (["compare", "p.json", "q.json", "--out", "c.txt"], "output file should end in .html, got c.txt"),
+    ],
+    ids=lambda v: " ".join(v[-2:]) if isinstance(v, list) else "",
+)
+def test_mistakes_of_profile_and_compare(here, capsys, quick, argv, message):
+    if argv[0] == "compare":
+        assert main(profiled("--out", "p.json")) == 0
+        capsys.readouterr()
+    assert message in refused(argv, capsys)
 
 
 def raising(error):
