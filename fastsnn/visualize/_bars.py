@@ -85,7 +85,7 @@ def layer_times(profile: Any) -> Any:
         axes.barh(lower, [ms or 0.0 for ms in dense], 0.36, label="dense", gid="dense", **_draw.HATCHED)
     for i, ms in enumerate(spiking):
         if ms is None:
-            axes.annotate("not timed", (0, i), (4, 0), textcoords="offset points", va="center", **_muted())
+            axes.annotate("not timed", (0, i - 0.12), (4, 0), textcoords="offset points", va="center", **_muted())
     axes.set_xlim(left=0)
     _draw.label(axes, _milliseconds(document["conditions"]["batch"]))
     _draw.legend(figure, axes, 2)

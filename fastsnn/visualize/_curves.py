@@ -84,7 +84,7 @@ def _label(name: str, curve: Curve, curves: list[Curve], documents: dict[str, Do
         words = curve["name"]
     else:
         words = name if len(curves) == 1 else f"{name}: {curve['name']}"
-    return f"{_take.short(words, 30)} (knee: T = {curve['knee']})"
+    return f"{_take.short(words, 34)} (knee: T = {curve['knee']})"
 
 
 def _model(documents: dict[str, Document], model: str | None) -> str:

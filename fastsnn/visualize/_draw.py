@@ -30,10 +30,12 @@ def single(height: float) -> tuple[Any, Any]:
 
 
 def panels(count: int, columns: int, tall: float, gap: float, left: float, between: float) -> tuple[Any, list]:
-    """A figure of small axes of one size, with room for titles above and a label below.
+    """A figure of small axes of one size, with room for titles above and a label below; fewer columns, larger axes.
 
     tall, gap, left, between   inches: height of the axes, above each row, at the left edge, between columns
     """
+    tall *= 1 + 0.5 * max(0, columns - count)
+    columns = min(columns, count)
     rows, head, right, bottom = ceil(count / columns), 0.26, 0.12, 0.46
     height = head + rows * tall + (rows - 1) * gap + bottom
     figure = new(height)

@@ -7,7 +7,7 @@ from fastsnn.profile.schema import BINS, Layer, missing
 from fastsnn.visualize import _draw, _take
 from fastsnn.visualize.palette import LIGHT
 
-NAME = 15
+NAME, COLUMNS = 15, 3
 # of this many marks on, they are drawn as an image: a vector figure would be megabytes
 MANY = 4000
 
@@ -64,7 +64,7 @@ def rate_histograms(profile: Any, layers: Sequence[str] | None = None) -> Any:
     if not spread:
         raise ValueError("firing rates cannot be drawn: no layer has a histogram of them")
     shown = _take.chosen(spread, layers, 24)
-    figure, drawn = _draw.panels(len(shown), 3, tall=0.84, gap=0.34, left=0.56, between=0.14)
+    figure, drawn = _draw.panels(len(shown), COLUMNS, tall=0.84, gap=0.34, left=0.56, between=0.14)
     edges = [i / BINS for i in range(BINS + 1)]
     for i, (axes, layer) in enumerate(zip(drawn, shown, strict=True)):
         rates: Any = layer["spread"]
@@ -72,15 +72,15 @@ def rate_histograms(profile: Any, layers: Sequence[str] | None = None) -> Any:
         axes.stairs(share, edges, baseline=1e-3, fill=True, color=LIGHT["blue"], gid="neurons")
         axes.set_yscale("log")
         axes.set_ylim(0.01, 500)
-        axes.set_yticks([0.1, 10], ["0.1", "10"] if i % 3 == 0 else ["", ""], minor=False)
+        axes.set_yticks([0.1, 10], ["0.1", "10"] if i % COLUMNS == 0 else ["", ""], minor=False)
         axes.set_xlim(0, 1)
-        axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"] if i + 3 >= len(shown) else [""] * 3)
+        axes.set_xticks([0, 0.5, 1], ["0", "0.5", ""] if i + COLUMNS >= len(shown) else [""] * 3)
         axes.minorticks_off()
         _draw.grid(axes, "y")
         silent = f"{100 * rates['silent'] / layer['neurons']:.0f} % silent"
         axes.text(0.98, 0.97, silent, ha="right", va="top", transform=axes.transAxes, **_text())
         _draw.label(axes, title=_take.short(layer["name"], NAME))
-    _around(figure, f"firing rate{_of(shown, spread)}", "neurons in percent")
+    _around(figure, f"firing rate, from 0 to 1{_of(shown, spread)}", "neurons in percent")
     return figure
 
 
@@ -89,9 +89,10 @@ def activations(profile: Any, layers: Sequence[str] | None = None) -> Any:
 
     layers  names of the layers to show; None: all, or 24 of them: the worst, and others spread evenly over the network
 
-    The dashed line is equality. Each panel states Pearson's correlation r and the error e, the root of the mean square
-    difference over that of the dense activation. The layer with the largest error is called "worst" and has
-    other markers. Returns a matplotlib Figure. Raises ValueError where a name is unknown or nothing was compared.
+    Both axes have the same scale; the dashed line is equality. Each panel states Pearson's correlation r and the error
+    e, the root of the mean square difference over that of the dense activation. The layer with the largest error is
+    called "worst" and has other markers. Returns a matplotlib Figure. Raises ValueError where a name is unknown or
+    nothing was compared.
     """
     document = _take.one(profile)
     spiking = _take.spiking_layers(document)
@@ -103,7 +104,7 @@ def activations(profile: Any, layers: Sequence[str] | None = None) -> Any:
     shown = _take.chosen(compared, layers, 24)
     if layers is None and worst not in shown:
         shown = sorted([*shown[:-1], worst], key=compared.index)
-    figure, drawn = _draw.panels(len(shown), 3, tall=1.08, gap=0.46, left=0.34, between=0.2)
+    figure, drawn = _draw.panels(len(shown), COLUMNS, tall=1.08, gap=0.46, left=0.34, between=0.2)
     pairs = sum(len(_activation(layer)["points"]) for layer in shown)
     for axes, layer in zip(drawn, shown, strict=True):
         activation = _activation(layer)
@@ -125,7 +126,7 @@ def activations(profile: Any, layers: Sequence[str] | None = None) -> Any:
         _draw.label(axes, title=_take.short(layer["name"], NAME))
         if layer is worst:
             axes.text(0.97, 0.04, "worst", ha="right", va="bottom", transform=axes.transAxes, weight="bold", **_text())
-    _around(figure, f"dense activation{_of(shown, compared)}", "spikes: rate times threshold, same scale")
+    _around(figure, f"dense activation{_of(shown, compared)}", "rate times threshold")
     return figure
 
 

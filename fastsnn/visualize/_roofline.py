@@ -36,7 +36,7 @@ def roofline(profile: Any) -> Any:
             label = f"{len(of)} layer{'s' * (len(of) > 1)} bound by {bound}"
             axes.plot(x, y, linestyle="none", markersize=6, alpha=0.85, label=label, gid=bound, zorder=3, **marks)
     worst, best = min(layers, key=lambda x: x["share"]), max(layers, key=lambda x: x["share"])
-    _name(axes, worst, "lowest", "s")
+    _name(axes, worst, "lowest" if best is not worst else "the layer", "s")
     if best is not worst:
         _name(axes, best, "highest", "D")
     _draw.grid(axes)

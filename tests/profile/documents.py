@@ -301,7 +301,7 @@ def _modelled(name, work, totals, scale) -> schema.Modelled:
     return {
         "model": name,
         "source": "M. Horowitz, Computing's energy problem, ISSCC 2014",
-        "costs": pj,
+        "costs": {"mac_pj": 4.6 * scale, "accumulate_pj": 0.9 * scale, "word_bytes": 4.0},
         "assumptions": "Additions in 32 bits; everything is read from a cache of 32 kB once.",
         "spiking": sum(parts.values()),
         "parts": parts,

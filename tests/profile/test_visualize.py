@@ -181,7 +181,7 @@ def test_rate_histograms(full):
         assert list(data.edges) == [j / BINS for j in range(BINS + 1)]
         assert f"{100 * layer['spread']['silent'] / layer['neurons']:.0f} % silent" in texts(figure)
     assert len(visualize.rate_histograms(documents.many_layers()).axes) == 24
-    assert "firing rate (24 of 133 layers)" in texts(visualize.rate_histograms(documents.many_layers()))
+    assert "firing rate, from 0 to 1 (24 of 133 layers)" in texts(visualize.rate_histograms(documents.many_layers()))
 
 
 def test_activations(full):
@@ -205,6 +205,16 @@ def test_the_worst_layer_is_always_among_those_shown():
     document["layers"][2]["activation"]["error"] = 9.0
     figure = visualize.activations(document)
     assert len(figure.axes) == 24 and "worst" in texts(figure) and any("e 9.00" in t for t in texts(figure))
+
+
+@pytest.mark.parametrize("build", [visualize.activations, visualize.rate_histograms])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 19])
+def test_no_text_leaves_the_figure(build, count, full):
+    figure = build(full, [x["name"] for x in full["layers"]][:count])
+    figure.draw_without_rendering()
+    for text in figure.texts:
+        box = text.get_window_extent()
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height
 
 
 def test_roofline(full):

@@ -97,7 +97,7 @@ def spikes(document: Document) -> Markup:
             lambda: visualize.activations(document),
             "activations",
             "Spikes against dense activations",
-            "The dashed line is equality; r is the correlation, e the relative error. The worst layer has crosses.",
+            "Both axes have the same scale; the dashed line is equality. r is the correlation, e the relative error.",
             _worst(document),
         ),
     )

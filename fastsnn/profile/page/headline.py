@@ -66,7 +66,7 @@ def _time(document: Document) -> Markup:
     lines: list[Any] = []
     if divided(mine, eager):
         rounds = f"medians of {plural(time['rounds'], 'round')}"
-        lines = [f"{milliseconds(mine)} spiking, {milliseconds(eager)} dense, {rounds}"]
+        lines = [f"{milliseconds(mine)} spiking, {milliseconds(eager)} dense, {rounds}", _spread(document)]
     if compiled is not None:
         ratio = divided(mine, compiled)
         against = f"{times(ratio)}, {milliseconds(compiled)} dense" if ratio else compiled["not_measurable"]
@@ -80,6 +80,14 @@ def _time(document: Document) -> Markup:
         else f"{milliseconds(mine)}, no dense network"
     )
     return card(label, value, *lines, conditions(document))
+
+
+def _spread(document: Document) -> str:
+    """Between which times most rounds of the two runs lie."""
+    time: Any = document["time"]
+    found = {run["name"]: run["milliseconds"] for run in time["runs"]}
+    both = [f"{three(found[n]['p20'])} to {three(found[n]['p80'])}" for n in (spiking_run(document), EAGER)]
+    return f"20th to 80th percentile: {both[0]} ms spiking, {both[1]} ms dense"
 
 
 def _memory(document: Document) -> Markup:
@@ -186,6 +194,12 @@ def costs(document: Document) -> list[tuple[str, str, list[list[str]]]]:
     for m in document["energy"]["modelled"]:
         whole = m["spiking"] or 1.0
         rows = [[part, amount(joules, "J"), percent(joules / whole)] for part, joules in m["parts"].items()]
-        prices = ", ".join(f"{name} {three(1e12 * joules)} pJ" for name, joules in m["costs"].items())
+        prices = ", ".join(_price(name, value) for name, value in m["costs"].items())
         found.append((m["model"], f"{m['assumptions']} Costs: {prices}.", rows))
     return found
+
+
+def _price(name: str, value: float) -> str:
+    """A unit cost; its unit is the end of its name: mac_pj is in picojoules."""
+    what, _, unit = name.rpartition("_")
+    return f"{what} {value:g} {'pJ' if unit == 'pj' else unit}" if what else f"{name} {value:g}"
