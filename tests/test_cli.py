@@ -234,7 +234,8 @@ def test_profile_prints_tables_and_writes_both_kinds_of_file(here, capsys, quick
     )
     document = json.loads((here / "p.json").read_text())
     assert document["command"] == "fastsnn " + shlex.join(argv) and document["network"]["dense"] == "Sequential"
-    assert [curve["name"] for curve in document["accuracy"]["curves"]][1:] == ["initial-potential=0", "precision=float32"]
+    others = [curve["name"] for curve in document["accuracy"]["curves"]][1:]
+    assert others == ["initial-potential=0", "precision=float32"]
     assert "d.npz has 20 images to calibrate on, not 512" in document["notes"]
     assert (here / "p.html").read_text().startswith("<!DOCTYPE html>")
 
@@ -245,7 +246,7 @@ def test_compare_shows_profiles_side_by_side(here, capsys, quick):
     capsys.readouterr()
     assert main(["compare", "a.json", "b.json", "--out", "c.html"]) == 0
     shown = capsys.readouterr().out
-    assert "int32" in shown and "float32" in shown and "rate, a" in shown and "ms, b" in shown and "page: c.html" in shown
+    assert all(text in shown for text in ("int32", "float32", "rate, a", "ms, b", "page: c.html"))
     assert "<!DOCTYPE html>" in (here / "c.html").read_text()
 
 
