@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from fastsnn.convert.statistics import Activation
+from fastsnn.methods.card import Card
 from fastsnn.neurons import IF
 
 
@@ -17,10 +18,12 @@ class Method(Protocol):
     """What the converter asks of a method.
 
     name     as in convert(method=name)
+    card     what a reader has to know of it
     neuron   the rules of its neurons
     """
 
     name: str
+    card: Card
     neuron: IF
 
     def check(self, bounds: Mapping[str, Tensor | None]) -> None:
