@@ -43,7 +43,8 @@ def test_what_is_freed_within_the_run_counts():
         torch.ones(16 * MIB)
         torch.ones(4 * MIB)
 
-    assert abs(memory.peak_bytes(run, CPU) - 64 * MIB) < TOLERANCE
+    # what was freed may be used again for the second tensor, or still be resident beside it
+    assert 64 * MIB - TOLERANCE < memory.peak_bytes(run, CPU) < 80 * MIB + TOLERANCE
 
 
 @linux
@@ -54,7 +55,8 @@ def test_a_run_that_takes_nothing_adds_nothing():
 
 @linux
 def test_kept_memory_of_earlier_runs_hides_nothing(kept):
-    assert abs(memory.peak_bytes(kept, CPU) - 96 * MIB) < TOLERANCE
+    # with a heap full of holes the C library makes more resident than is held: at most another block
+    assert 96 * MIB - TOLERANCE < memory.peak_bytes(kept, CPU) < 108 * MIB + TOLERANCE
 
 
 @linux
