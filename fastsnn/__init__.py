@@ -4,6 +4,7 @@ snn = fastsnn.convert(model, calibration=images, timesteps=16)
 logits = snn(images)
 """
 
+from fastsnn.comparison import compare_methods
 from fastsnn.convert.api import convert
 from fastsnn.errors import BackendUnavailable, ConversionError, FastSNNError
 from fastsnn.network import SpikingNetwork
@@ -20,6 +21,7 @@ __all__ = [
     "FastSNNError",
     "SpikeTrain",
     "SpikingNetwork",
+    "compare_methods",
     "convert",
     "profile",
 ]

@@ -26,9 +26,14 @@ def require_file(path: str | Path, suffixes: Sequence[str]) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """The whole file or none of it: written beside its place, then renamed."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """As `write_text`."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_bytes(content)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from fastsnn._extras import MissingExtra
 from fastsnn.errors import ConversionError, FastSNNError
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.command = shlex.join(["fastsnn", *given])
     try:
         # The verb's module is imported now and not above, so that --help does not wait for torch.
-        import_module(f"fastsnn.commands.{args.verb}").run(args)
+        import_module(f"fastsnn.commands.{args.verb.replace('-', '_')}").run(args)
     except KeyboardInterrupt:
         return 130
     except (ValueError, TypeError, OSError, FastSNNError, MissingExtra) as e:
@@ -44,11 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="fastsnn", description="Convert trained PyTorch networks into spiking networks and run them.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and stop")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{demo,eval,profile,compare,info,measure}")
+    metavar = "{demo,eval,profile,compare,methods,compare-methods,info,measure}"
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar=metavar)
     _demo(verbs.add_parser("demo", help="train, convert and run a small network on real handwritten digits"))
     _eval(verbs.add_parser("eval", help="accuracy at every time-step of your network, converted, beside the dense one"))
     _profile(verbs.add_parser("profile", help="what your network costs once converted, beside the dense one"))
     _compare(verbs.add_parser("compare", help="profiles side by side"))
+    _methods(verbs.add_parser("methods", help="the conversion methods, and what each needs"))
+    _compare_methods(verbs.add_parser("compare-methods", help="several methods side by side, on your network"))
     _info(verbs.add_parser("info", help="versions, and which backends run on this machine"))
     _measure(verbs.add_parser("measure", help="which of a GPU's backends is faster, for later runs"))
     for verb in verbs.choices.values():
@@ -100,6 +103,40 @@ def _compare(p: argparse.ArgumentParser) -> None:
     p.add_argument("--out", metavar="FILE.html", help="write a page with all of them")
 
 
+def _methods(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--json", action="store_true", help="as JSON, to stdout")
+
+
+def _compare_methods(p: argparse.ArgumentParser) -> None:
+    _setup(p)
+    compared = p.add_argument_group("comparison")
+    compared.add_argument(
+        "--methods",
+        nargs="+",
+        metavar="METHOD",
+        help="a name that fastsnn methods lists, or NAME:OPTION=VALUE,OPTION=VALUE with options of the method, such as "
+        "opi:initial-potential=0,threshold=percentile:99.9 (default: all methods)",
+    )
+    compared.add_argument(
+        "--timesteps",
+        nargs="+",
+        type=_whole(1),
+        default=[4, 8, 16, 32],
+        metavar="T",
+        help="each method is converted for each T (default: 4 8 16 32)",
+    )
+    compared.add_argument(
+        "--batch", type=_whole(1), metavar="N", help="images of the timed batch (default: batch size)"
+    )
+    _rounding(compared)
+    compared.add_argument(
+        "--seed", type=_whole(0), default=0, metavar="N", help="of the calibration images (default: %(default)s)"
+    )
+    p.add_argument_group("output").add_argument(
+        "--out", action="append", default=[], metavar="FILE", help="write .json, .png, .svg or .pdf; may be repeated"
+    )
+
+
 def _setup(p: argparse.ArgumentParser) -> None:
     network = p.add_argument_group("network")
     network.add_argument(
@@ -144,14 +181,19 @@ def add_conversion(p: argparse.ArgumentParser) -> None:
         metavar="V",
         help=f"in units of the threshold, or {', '.join(POTENTIALS)} (default: the method's own)",
     )
-    conversion.add_argument(
+    _rounding(conversion)
+    conversion.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="default: %(default)s")
+
+
+def _rounding(group: Any) -> None:
+    """What every conversion is told, whatever its method."""
+    group.add_argument(
         "--max-pool",
         choices=("gate", "before", "average", "or"),
         default="gate",
         help="what max pooling becomes (default: %(default)s)",
     )
-    conversion.add_argument("--precision", choices=PRECISIONS, help="default: int32, on a GPU float16")
-    conversion.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="default: %(default)s")
+    group.add_argument("--precision", choices=PRECISIONS, help="default: int32, on a GPU float16")
 
 
 def _info(p: argparse.ArgumentParser) -> None:

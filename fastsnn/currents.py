@@ -1,4 +1,4 @@
-"""What the inputs of a layer drive it with, apart from spikes: bias, constant currents, sums of numbers."""
+"""What the inputs of a layer drive it with, apart from spikes: bias, schedule, constant currents, sums of numbers."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -15,13 +15,61 @@ Results = dict[str, Tensor]
 
 
 class Run(Protocol):
-    """The part of a run that drivers see."""
+    """The part of a run that drivers see.
+
+    steps  those before the chunk that is driven
+    """
 
     static: Results
+    steps: int
 
     def number(self, name: str, results: Results, t: int) -> Tensor: ...
 
     def words(self, layer: Layer, T: int) -> Tensor: ...
+
+
+class Bias:
+    """What is added to the sums of a layer that change over time: bias, constant inputs, and its schedule.
+
+    shared  what runs of all batches have in common: the bias, for each step of the longest run where there is a
+            schedule; without the constant inputs
+    varies  whether each chunk has its own
+    """
+
+    def __init__(self, layer: NeuronLayer, constant: Sequence[Term], exact: bool) -> None:
+        self.layer, self.constant, self.exact = layer, constant, exact
+        self.schedule = schedule_of(layer)
+        self.shared = layer.bias if self.schedule is None else summed(layer.bias, self.schedule)
+        self.varies = bool(constant) or self.schedule is not None
+
+    def __call__(self, run: Run, T: int) -> Tensor:
+        """For the next T steps: it spreads over [T, B, *S, C] from the right."""
+        if not self.constant:
+            return self.shared if self.schedule is None else steps_of(self.shared, run, T)
+        bias = bias_of(self.layer, self.constant, run, self.exact)
+        return bias if self.schedule is None else summed(bias, steps_of(self.schedule, run, T))
+
+
+def schedule_of(layer: NeuronLayer) -> Tensor | None:
+    """The schedule of a layer as biases [T, 1, ..., C] of neurons [B, *S, C]."""
+    if layer.schedule is None:
+        return None
+    return stored(layer.schedule).unflatten(0, (-1, *[1] * len(layer.shape))).contiguous()
+
+
+def steps_of(schedule: Tensor, run: Run, T: int) -> Tensor:
+    """The part of a schedule that the next T steps of a run take."""
+    return schedule[run.steps : run.steps + T]
+
+
+def summed(bias: Tensor, schedule: Tensor) -> Tensor:
+    """Their sum, a stored number again; `schedule` is as `schedule_of` gives it."""
+    return stored(stored(bias) + schedule)
+
+
+def stored(values: Tensor) -> Tensor:
+    """Numbers as they are, but those of 32 bits saturated: two of them add up to no more than 32 bits."""
+    return saturated(values) if values.dtype == torch.int32 else values
 
 
 def bias_of(layer: NeuronLayer, constant: Sequence[Term], run: Run, exact: bool, fixed: Any = None) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fastsnn import _order
 from fastsnn._registry import Backend, able, load
-from fastsnn.currents import Results, Run, bias_of, fixed_of, total_of
+from fastsnn.currents import Bias, Results, Run, bias_of, fixed_of, schedule_of, steps_of, total_of
 from fastsnn.ops import conv_if, if_constant, if_steps, linear_if
 from fastsnn.ops._by_backend import FIXED, NEURONS, PLANS
 from fastsnn.ops._layer_gpu import GpuPlan
@@ -82,6 +82,7 @@ class Constant(Driver):
         super().__init__(layer)
         self.terms, self.exact, self.backends = terms, exact, backends
         self.chosen: str | None = None
+        self.schedule = schedule_of(layer)
         self._fixed = {name: fixed_of(layer, terms, name) for name in backends if exact and name in FIXED}
 
     @property
@@ -108,12 +109,15 @@ class Constant(Driver):
         layer = self.layer
         backend = self.backend(len(run.static[self.terms[0].source]) if self.terms else 1, T)
         current = bias_of(layer, self.terms, run, self.exact, self._fixed.get(backend))
+        bias = None if self.schedule is None else steps_of(self.schedule, run, T)
         start = layer.initial_potential if v is None else v
         reset, comparator = layer.neuron.reset, layer.neuron.comparator
         if backend in NEURONS:
-            args = (current, True, start, layer.threshold, None, T, reset, comparator)
+            args = (current, True, start, layer.threshold, bias, T, reset, comparator)
             return load(NEURONS[backend])(*args, keep=keep, out=run.words(layer, T))
-        return if_constant.if_constant(current, T, layer.threshold, start, reset=reset, comparator=comparator)
+        return if_constant.if_constant(
+            current, T, layer.threshold, start, bias=bias, reset=reset, comparator=comparator
+        )
 
 
 class Steps(Driver):
@@ -121,13 +125,13 @@ class Steps(Driver):
 
     def __init__(self, layer: NeuronLayer, terms: Sequence[Term], constant: Sequence[Term], exact: bool) -> None:
         super().__init__(layer)
-        self.terms, self.constant, self.exact = terms, constant, exact
+        self.terms, self.exact, self.bias = terms, exact, Bias(layer, constant, exact)
 
     def __call__(
         self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool
     ) -> tuple[Tensor, Tensor | None]:
         layer = self.layer
-        bias = bias_of(layer, self.constant, run, self.exact)
+        bias = self.bias(run, T)
         currents = torch.stack([self._current(run, results, t) for t in range(T)])
         start = layer.initial_potential if v is None else v
         neuron = layer.neuron
@@ -155,7 +159,7 @@ class Events(Driver):
     ) -> None:
         super().__init__(layer)
         self.sources = [term.source for term in terms]
-        self.constant, self.exact, self._backend = constant, exact, backends[0]
+        self.bias, self._backend = Bias(layer, constant, exact), backends[0]
         convs = [as_conv(term, layer.shape) for term in terms]
         self.weights = [conv.weight.contiguous() for conv in convs]
         self.inputs = [layers[name].shape for name in self.sources]
@@ -183,14 +187,14 @@ class Events(Driver):
             "shape": (1, *layer.shape),
             "threshold": layer.threshold,
             "v": layer.initial_potential,
-            "bias": layer.bias,
+            "bias": self.bias.shared,
             "stride": self.stride,
             "padding": self.padding,
             "dilation": self.dilation,
             "groups": self.groups,
             "reset": neuron.reset,
             "comparator": neuron.comparator,
-            "bias_varies": bool(self.constant),
+            "bias_varies": bool(self.bias.constant),
         }
 
     def backend(self, batch: int, T: int) -> str | None:
@@ -224,11 +228,11 @@ class Events(Driver):
         layer = self.layer
         words = [results[name] for name in self.sources]
         if self.plan is not None:
-            bias = bias_of(layer, self.constant, run, self.exact) if self.constant else None
+            bias = self.bias(run, T) if self.bias.varies else None
             return self.plan(words, T, v, keep, bias, run.words(layer, T))
         neuron: dict[str, Any] = {"reset": layer.neuron.reset, "comparator": layer.neuron.comparator}
         start = layer.initial_potential if v is None else v
-        bias = bias_of(layer, self.constant, run, self.exact)
+        bias = self.bias(run, T)
         if len(layer.shape) == 1:
             return linear_if.linear_if(words, self.weights, T, layer.threshold, start, bias=bias, **neuron)
         return conv_if.conv_if(

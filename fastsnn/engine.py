@@ -11,12 +11,15 @@ from fastsnn.clock import Clock
 from fastsnn.ops import pack, pool
 from fastsnn.ops import readout as readouts
 from fastsnn.ops._step import spikes_at
+from fastsnn.ordered import in_order
 from fastsnn.prepared import Prepared
 from fastsnn.program import GateLayer, InputLayer, Layer, NeuronLayer, Program, RouteLayer
 from fastsnn.program.fixed import fixed_input, saturated
 from fastsnn.program.program import channels_last
 from fastsnn.spikes import MAX_STEPS, word_dtype
 
+# share of a threshold that is no membrane potential worth going on for
+USED_UP = 1e-3
 # what the numbers of one chunk may take where a network keeps any over time, in bytes
 CHUNK_BYTES = 2**29
 
@@ -37,6 +40,7 @@ class Simulation:
         self.potential: dict[str, Tensor | None] = {}
         self.gates: dict[str, Tensor] = {}
         self.sums: dict[str, Tensor] = {}
+        self.silent: dict[str, Tensor] = {}
         # where times are wanted: of each layer in the last call of `advance`
         self.clock: Clock | None = None
         self.seconds: dict[str, float] = {}
@@ -119,8 +123,24 @@ class Simulation:
     def fire(self, layer: NeuronLayer, results: dict[str, Tensor], T: int, keep: bool) -> Tensor:
         """Words of a neuron layer for T steps; its membrane potential is kept for the next chunk."""
         driver = self.prepared.drivers[layer.name]
-        out, self.potential[layer.name] = driver(self, results, T, self.potential.get(layer.name), keep)
-        return out
+        sorts = layer.neuron.sorts
+        out, v = driver(self, results, T, self.potential.get(layer.name), keep or sorts)
+        if sorts and v is not None:
+            return in_order(out, v, layer.threshold, T)
+        self.potential[layer.name] = v
+        silent = self.silent.get(layer.name)
+        return out if silent is None else out.masked_fill_(silent, 0)
+
+    def settle(self) -> None:
+        """Neurons start again, and those whose membrane potential is (nearly) used up are silent from now on.
+
+        Their potentials go on as before; only what they emit is suppressed. Sums of the output start again as well.
+        Source: Hao et al., AAAI 2023 (SRP).
+        """
+        for name, v in self.potential.items():
+            if v is not None:
+                self.silent[name] = v <= USED_UP * self.program.neurons[name].threshold.double()
+        self.potential, self.gates, self.sums, self.steps = {}, {}, {}, 0
 
     def _gate(self, layer: GateLayer, words: Tensor, T: int) -> Tensor:
         p, channels = layer.pooling, words.shape[-1]

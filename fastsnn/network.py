@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from operator import index
 from threading import Lock
 from typing import Any
 
@@ -18,7 +17,8 @@ from fastsnn.memory import explained
 from fastsnn.prepared import Prepared
 from fastsnn.program import Program
 from fastsnn.program.program import channels_last, logical
-from fastsnn.spikes import SpikeTrain, chunk_lengths, rejoin
+from fastsnn.reading import Reading, chunks
+from fastsnn.spikes import SpikeTrain, rejoin, steps
 from fastsnn.tuning import timed, tuned
 
 # what belongs to one object and one process
@@ -37,6 +37,8 @@ class SpikingNetwork(nn.Module):
     graphs       on a GPU runs are recorded as CUDA graphs and replayed, which is what makes small batches fast; set
                  it to False to launch kernel by kernel
     report       what became of each layer; print it. After `tune`, also how each layer runs
+    reading      what of a run is output: all of it, but for methods that say otherwise
+    calibration  what was found on images: `snn.calibration.save(path)`, and `convert(model, path)` again
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class SpikingNetwork(nn.Module):
         self.rebuild = rebuild
         self.timesteps, self.precision, self.method = timesteps, precision, method
         self._report, self.graphs = report, True
+        self.calibration: Any = None
+        self.reading = Reading()
         self._measured: dict[str, str] = {}
         self._choices: dict[str, Choice] = {}
         self._ready: tuple[Any, Prepared] | None = None
@@ -202,8 +206,11 @@ class SpikingNetwork(nn.Module):
             return self._recorded()(x, T, over_time)
 
     def _step_by_step(self, x: Tensor, T: int, over_time: bool) -> list[Tensor]:
-        parts = [outputs for *_, outputs in self.chunks(x, T, over_time=over_time)]
-        return [torch.cat(chunks) for chunks in zip(*parts, strict=True)] if over_time else parts[-1]
+        each = over_time or self.reading.delay > 0
+        parts = [outputs for *_, outputs in self.chunks(x, T, over_time=each)]
+        if over_time:
+            return [torch.cat(chunks) for chunks in zip(*parts, strict=True)]
+        return [out[-1] for out in parts[-1]] if each else parts[-1]
 
     def shapes(self, batch: int, T: int, over_time: bool) -> list[tuple[int, ...]]:
         """Shapes of what `run` gives."""
@@ -235,10 +242,7 @@ class SpikingNetwork(nn.Module):
         self._check(x)
         steps, prepared = self._steps(timesteps), self.prepared()
         with explained(prepared, x, steps):
-            simulation = Simulation(self.program, x, prepared)
-            lengths = chunk_lengths(steps, simulation.longest_chunk())
-            for i, T in enumerate(lengths):
-                yield T, *simulation.advance(T, record, over_time, last=i == len(lengths) - 1)
+            yield from chunks(Simulation(self.program, x, prepared), steps, record, over_time, self.reading)
 
     def prepared(self) -> Prepared:
         """What runs share, made at the first run and again when the network has moved or another backend is forced."""
@@ -270,7 +274,10 @@ class SpikingNetwork(nn.Module):
         self._number = whole.number_of(self)
 
     def _steps(self, timesteps: int | None) -> int:
-        return self.timesteps if timesteps is None else steps(timesteps)
+        T, most = self.timesteps if timesteps is None else steps(timesteps), self.program.longest_run
+        if most is not None and most < T:
+            raise ValueError(f"this network was calibrated for {most} time-steps, got {T}")
+        return T
 
     def real(self) -> torch.dtype:
         """dtype of the outputs."""
@@ -285,10 +292,3 @@ class SpikingNetwork(nn.Module):
             raise TypeError(f"this network takes floating-point inputs, got {x.dtype}")
         if x.device != self.device:
             raise ValueError(f"the network is on {self.device} and the input on {x.device}; move one of them")
-
-
-def steps(timesteps: Any) -> int:
-    """A number of time-steps as an int. Raises ValueError for anything but an integer of at least 1."""
-    if isinstance(timesteps, bool) or not hasattr(timesteps, "__index__") or index(timesteps) < 1:
-        raise ValueError(f"timesteps must be an integer of at least 1, got {timesteps!r}")
-    return index(timesteps)

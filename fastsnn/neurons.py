@@ -14,13 +14,20 @@ class IF:
 
     reset       "soft" (by subtraction: the conversion literature's choice, it loses no charge) or "hard" (to zero)
     comparator  ">=" (OPI, QCFS, SRP, COS) or ">" (inference-scale conversion)
+    sorts       not causal: all steps are known before the first spike, and the spikes that the whole input allows, no
+                more and no fewer, come first: see `fastsnn.ordered`. Needs soft reset and ">="
     """
 
     reset: str = "soft"
     comparator: str = ">="
+    sorts: bool = False
 
     def __post_init__(self) -> None:
         if self.reset not in RESETS:
             raise ValueError(f"IF: reset must be one of {RESETS}, got {self.reset!r}")
         if self.comparator not in COMPARATORS:
             raise ValueError(f"IF: comparator must be one of {COMPARATORS}, got {self.comparator!r}")
+        if self.sorts and (self.reset, self.comparator) != ("soft", ">="):
+            raise ValueError(
+                f'IF: sorts needs reset "soft" and comparator ">=", got {self.reset!r}, {self.comparator!r}'
+            )

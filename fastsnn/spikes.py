@@ -1,6 +1,8 @@
 """What a spike train is: one word a neuron and 32 steps, bit t of the word being the spike at step t."""
 
 from dataclasses import dataclass, field
+from operator import index
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +23,13 @@ def chunk_lengths(T: int, longest: int = MAX_STEPS) -> list[int]:
     if T < 1:
         raise ValueError(f"the number of time-steps T must be at least 1, got {T}")
     return [min(longest, T - start) for start in range(0, T, longest)]
+
+
+def steps(timesteps: Any) -> int:
+    """A number of time-steps as an int. Raises ValueError for anything but an integer of at least 1."""
+    if isinstance(timesteps, bool) or not hasattr(timesteps, "__index__") or index(timesteps) < 1:
+        raise ValueError(f"timesteps must be an integer of at least 1, got {timesteps!r}")
+    return index(timesteps)
 
 
 def steps_shown(T: int) -> list[int]:

@@ -20,10 +20,11 @@ LEVELS = {
     3: ("nn", "testing"),
     4: (
         *("program", "convert", "methods", "train"),
-        *("clock", "contest", "currents", "drive", "head", "prepared", "engine", "graphs", "memory", "tuning"),
+        *("clock", "contest", "currents", "drive", "head", "prepared", "engine", "graphs", "memory"),
+        *("tuning", "reading", "ordered"),
         *("network", "whole"),
     ),
-    5: ("data", "weights", "profile", "visualize", "interop"),
+    5: ("data", "weights", "profile", "visualize", "comparison", "interop"),
     6: ("commands", "cli", "__main__", "__init__"),
 }
 LEVEL = {name: level for level, names in LEVELS.items() for name in names}

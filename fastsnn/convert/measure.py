@@ -41,13 +41,13 @@ class LayerError:
         ends = names[: names.index(name) + 1]
         short = copy.deepcopy(Program([self.program.layers[n] for n in ends], [name]))
         short = short.to(self.samples.device, torch.float32)
-        simulation = _Currents(short, self.samples)
+        simulation = Currents(short, self.samples)
         simulation.advance(self.T)
         self.currents = simulation.found
         (self.wanted,) = short.dense(channels_last(self.samples))
 
 
-class _Currents(Simulation):
+class Currents(Simulation):
     """Keeps the currents of the program's output layer."""
 
     found: Tensor

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fastsnn.convert.quantise import VALUE_BITS
-from fastsnn.convert.quantise16 import NUMBERS, channel_scale, largest, quantise, require_some
+from fastsnn.convert.quantise16 import NUMBERS, channel_scale, largest, quantise, reaches, require_some
 from fastsnn.program import NeuronLayer, Program, ScaleTerm, Term
 
 LARGEST_WEIGHT = 127
@@ -54,9 +54,8 @@ def scale_of(layer: NeuronLayer) -> tuple[Tensor, str | None]:
     channels = layer.shape[-1]
     matrices = [term for term in layer.terms if not isinstance(term, ScaleTerm)]
     narrow = torch.stack([largest(t, channels) for t in matrices] or [torch.zeros(channels)]).amax(0).double()
-    flat = [x.double().abs().expand(*layer.shape).reshape(-1, channels) for x in (layer.bias, layer.initial_potential)]
     parts = [_reach(term.weight.double().abs(), channels) for term in layer.terms]
-    reach = torch.stack([*parts, *(x.amax(0) for x in flat)]).sum(0)
+    reach = torch.stack([*parts, *reaches(layer)]).sum(0)
     # a current and a potential stay within 32 bits
     scale = channel_scale(MOST, ((LARGEST_WEIGHT, narrow), (2.0 ** (VALUE_BITS - 1), reach)))
     worst = int(scale.argmin())

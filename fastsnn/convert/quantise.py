@@ -56,12 +56,14 @@ def _exponent(program: Program, inner: set[str], peaks: dict[str, float]) -> int
 
 
 def _quantise_neuron(layer: NeuronLayer, exponent: int, spiking: set[str]) -> None:
-    reach = layer.bias.abs().max().item() + sum(t.reach() for t in layer.terms if t.source in spiking)
+    added = [x.abs().max().item() for x in (layer.bias, layer.schedule) if x is not None]
+    reach = sum(added) + sum(t.reach() for t in layer.terms if t.source in spiking)
     # half a bit of room for the rounding of weights
     bits = min(THRESHOLD_BITS, _bits(VALUE_BITS - 0.5, reach))
     for term in layer.terms:
         _quantise_term(term, term.source in spiking, exponent, bits)
     layer.bias = _fixed(layer.bias, bits)
+    layer.schedule = None if layer.schedule is None else _fixed(layer.schedule, bits)
     layer.threshold = _fixed(layer.threshold, bits)
     layer.initial_potential = _fixed(layer.initial_potential, bits)
     layer.ceiling = layer.ceiling.float()

@@ -37,7 +37,8 @@ class Range:
 @torch.inference_mode()
 def measure(program: Program, samples: Tensor, T: int) -> dict[str, Range]:
     """Ranges of all neuron layers of an int32 program with soft reset over T steps on sample images [N, C, *S]."""
-    names = [name for name, layer in program.neurons.items() if layer.neuron.reset == "soft"]
+    kept = {name: layer.neuron for name, layer in program.neurons.items()}
+    names = [name for name, neuron in kept.items() if neuron.reset == "soft" and not neuron.sorts]
     ranges: dict[str, Range] = {}
     prepared = Prepared(program)
     for images in samples.split(IMAGES):
@@ -77,6 +78,8 @@ def to_int16(exact: Program, program: Program, ranges: dict[str, Range]) -> tupl
         source = exact.neurons[name]
         if layer.neuron.reset != "soft":
             reasons[name] = "hard reset"
+        elif layer.neuron.sorts:
+            reasons[name] = "the sum over all steps needs more than 16 bits"
         elif any(term.source not in spiking for term in layer.terms):
             reasons[name] = NUMBERS
         else:
@@ -100,8 +103,7 @@ def scale_of(layer: NeuronLayer, reached: Range) -> tuple[Tensor, str | None]:
     """What one threshold becomes in each channel, [C] int64; and why 16 bits are too few, or None."""
     channels = layer.shape[-1]
     weights = torch.stack([largest(term, channels) for term in layer.terms]).amax(0)
-    flat = (layer.bias, layer.initial_potential)
-    fixed = torch.stack([x.double().abs().expand(*layer.shape).reshape(-1, channels).amax(0) for x in flat]).amax(0)
+    fixed = torch.stack(reaches(layer)).amax(0)
     rooms = ((POTENTIAL, reached.potential), (CURRENT, reached.current), (LARGEST, torch.maximum(weights, fixed)))
     scale = channel_scale(MOST, rooms)
     worst = int(scale.argmin())
@@ -130,6 +132,14 @@ def largest(term: Term, channels: int) -> Tensor:
     return weight.expand(channels) if weight.ndim < 2 else weight.flatten(1).amax(1)
 
 
+def reaches(layer: NeuronLayer) -> list[Tensor]:
+    """Largest |bias|, |V(0)| and, where there is a schedule, |number in it| of each channel, [C] each."""
+    channels = layer.shape[-1]
+    flat = [x.expand(*layer.shape).reshape(-1, channels) for x in (layer.bias, layer.initial_potential)]
+    flat += [] if layer.schedule is None else [layer.schedule]
+    return [x.double().abs().amax(0) for x in flat]
+
+
 def quantise(
     layer: NeuronLayer,
     source: NeuronLayer,
@@ -140,7 +150,7 @@ def quantise(
     """Gives a layer the numbers of the same layer in float64 as multiples of 1 / scale.
 
     scale    [C] what one threshold becomes
-    dtype    of bias, threshold and V(0);  weights gives that of the weights of a term
+    dtype    of bias, schedule, threshold and V(0);  weights gives that of the weights of a term
     """
     scale = scale.to(layer.bias.device).double()
 
@@ -151,5 +161,6 @@ def quantise(
         by = scale if exact.weight.ndim < 2 else scale.reshape(-1, *[1] * (exact.weight.ndim - 1))
         term.weight = fixed(exact.weight, by, weights(term))
     layer.bias = fixed(source.bias)
+    layer.schedule = None if source.schedule is None else fixed(source.schedule)
     layer.initial_potential = fixed(source.initial_potential)
     layer.threshold = fixed(torch.ones((), dtype=torch.float64))

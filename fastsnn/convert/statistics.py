@@ -72,6 +72,10 @@ class Activation:
         steps = torch.arange(BINS, device=self.top.device) + 0.5
         return self.top[:, None] * steps / BINS
 
+    def mean(self) -> Tensor:
+        """[C] mean of all values, zeros included, to within half a bin each."""
+        return (self.centres() * self.counts).sum(1) / max(self.count, 1)
+
     def percentile(self, percent: float) -> Tensor:
         """[C] value that `percent` of all values, zeros included, do not exceed; linear inside a bin."""
         below = (self.count - self.counts.sum(1, keepdim=True)) + self.counts.cumsum(1)

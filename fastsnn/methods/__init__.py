@@ -5,13 +5,16 @@ A method chooses the neuron, the thresholds and the initial potentials; the engi
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
+from fastsnn.convert.refine import Correction, Refinement
 from fastsnn.convert.statistics import Activation
 from fastsnn.methods.card import Card
 from fastsnn.neurons import IF
+from fastsnn.program import Program
 
 
 class Method(Protocol):
@@ -39,7 +42,47 @@ class Method(Protocol):
         """
 
 
-METHODS = {"opi": "fastsnn.methods.opi:OPI"}
+@runtime_checkable
+class Correcting(Protocol):
+    """A method that corrects layers, one after another, once thresholds and initial potentials are set.
+
+    rereads   whether that takes images: they are then read several times
+    """
+
+    rereads: bool
+
+    def correct(self, given: Refinement, name: str) -> Correction:
+        """What is changed in layer `name`; the layers before it are corrected already."""
+
+
+@runtime_checkable
+class Balancing(Protocol):
+    """A method that finds all thresholds at once, in passes of its own, and may read the output late."""
+
+    rereads: bool
+
+    def balance(
+        self, bare: Program, data: Any, bounds: Mapping[str, Tensor | None], device: torch.device, progress: bool
+    ) -> dict[str, Tensor]:
+        """Thresholds by layer, one number or [C].
+
+        bare   the network with thresholds of 1, whose neurons `dense(clip=False)` replaces by plain ReLUs
+        """
+
+    def delay(self, units: Mapping[str, Tensor], means: Mapping[str, Tensor]) -> int:
+        """Steps that the output leaves out, from thresholds and mean dense activations of channels."""
+
+
+METHODS = {
+    "opi": "fastsnn.methods.opi:OPI",
+    "rts": "fastsnn.methods.rts:RTS",
+    "lcp": "fastsnn.methods.lcp:LCP",
+    "acp": "fastsnn.methods.acp:ACP",
+    "ftbc": "fastsnn.methods.ftbc:FTBC",
+    "ltb": "fastsnn.methods.ltb:LTB",
+    "srp": "fastsnn.methods.srp:SRP",
+    "parallel": "fastsnn.methods.parallel:Parallel",
+}
 
 
 def build(name: str, **options: Any) -> Method:

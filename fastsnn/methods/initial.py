@@ -8,6 +8,8 @@ from torch import Tensor
 NAMES = "a number (0.5 is theta/2), uniform, gaussian, or measured"
 GRID = tuple(i / 20 for i in range(21))
 GAUSSIAN_SPREAD = 0.25
+# thresholds that V(0) may be away from 0
+LARGEST = 16
 
 
 def check(spec: float | str) -> float | str:
@@ -18,8 +20,8 @@ def check(spec: float | str) -> float | str:
         number = float(spec)
     except (TypeError, ValueError):
         raise ValueError(f"initial_potential must be {NAMES}, got {spec!r}") from None
-    if not abs(number) <= 16:
-        raise ValueError(f"initial_potential must be within 16 thresholds of 0, got {number}")
+    if not abs(number) <= LARGEST:
+        raise ValueError(f"initial_potential must be within {LARGEST} thresholds of 0, got {number}")
     return number
 
 

@@ -80,6 +80,18 @@ class OPI:
         self.layers += 1
         return initial.potential(self.start, shape, generator, error)
 
+    @property
+    def options(self) -> dict[str, object]:
+        """What builds the same method again."""
+        return {
+            "threshold": self.spec,
+            "per_channel": self.per_channel,
+            "initial_potential": self.start,
+            "reset": self.neuron.reset,
+            "comparator": self.neuron.comparator,
+            "seed": self.seed,
+        }
+
     def __repr__(self) -> str:
         kind = "channel" if self.per_channel else "layer"
-        return f"opi(threshold={self.spec} per {kind}, initial potential={self.start})"
+        return f"{self.name}(threshold={self.spec} per {kind}, initial potential={self.start})"

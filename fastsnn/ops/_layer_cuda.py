@@ -151,7 +151,7 @@ class CudaPlan:
 
         words   [B, *S_i, C_i] each, packed, but that the channels of a position may be followed by unused ones
         v       contiguous potentials [B, *S', O] to go on from; None for those of a fresh run
-        bias    in place of the plan's, [B, *S', O]
+        bias    in place of the plan's, spreads over [T, B, *S', O] from the right
         out     words to write to, packed like `words`
         """
         batch, device = words[0].shape[0], words[0].device
@@ -164,7 +164,7 @@ class CudaPlan:
         start, v_repeat = self._v if v is None else (v, positions)
         add, bias_repeat, bias_step = self._bias
         if bias is not None:
-            add, bias_repeat, bias_step = bias.expand(shape).contiguous(), positions, 0
+            add, bias_repeat, bias_step = spread_bias(bias, shape)
         theta, threshold_repeat = self._threshold
         kernel, weights, tiles, shared, rest = self._launch(self.way_for(batch, T), batch, T, out.dtype)
         seen = [words[source] for source in self._order]

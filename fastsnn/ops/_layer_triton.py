@@ -67,7 +67,7 @@ class TritonPlan:
         self.pooled = any(max(p.pooled) > 1 for p in self.products)
         self.operand = self.products[0].weight.dtype if self.products else torch.float32
         self._threshold, self._v = self._spread(threshold), self._spread(v)
-        self._bias = None if bias is None else self._spread_bias(bias)
+        self._bias, self._varies = None if bias is None else self._spread_bias(bias), bias_varies
         self._device = threshold.device
         self._tiles: dict[Problem, Tile] = {}
         self._tables: dict[tuple[int, torch.dtype], Tensor] = {}
@@ -136,7 +136,7 @@ class TritonPlan:
 
         words   [B, *S_i, C_i] each, packed, but that the channels of a position may be followed by unused ones
         v       contiguous potentials [B, *S', O] to go on from; None for those of a fresh run
-        bias    in place of the plan's, [B, *S', O]
+        bias    in place of the plan's, spreads over [T, B, *S', O] from the right
         out     words to write to, packed like `words`
         """
         batch = words[0].shape[0]
@@ -151,7 +151,7 @@ class TritonPlan:
         start, per_start = self._v if v is None else (v, "all")
         given, per_bias, steps = self._bias or (start, "none", False)
         if bias is not None:
-            given, per_bias, steps = bias.expand(shape).contiguous(), "all", False
+            given, per_bias, steps = self._spread_call(bias, shape, T)
         neurons = (*self._threshold[:1], start, given, given.numel() // T if steps else 0)
         rules = {
             "OUT": self.out,
@@ -252,15 +252,26 @@ class TritonPlan:
             self._tables[key] = shift_table(steps, words, self.operand, _env.TRITON_INTERPRET, device)
         return self._tables[key]
 
-    def _spread(self, values: Tensor) -> tuple[Tensor, str]:
-        """Values over the neurons as numbers for each channel, each neuron of an image, or of all images."""
-        while values.ndim and values.shape[0] == 1:
-            values = values[0]
-        if values.ndim <= 1:
-            return values.expand(self.shape[-1]).contiguous(), "channel"
-        if values.ndim < len(self.shape):
-            return values.expand(self.shape[1:]).contiguous(), "image"
-        return values.expand(len(values), *self.shape[1:]).contiguous(), "all"
+    def _spread(self, values: Tensor, steps: tuple[int, ...] = ()) -> tuple[Tensor, str]:
+        """Values over the neurons as numbers for each channel, each neuron of an image, or of all images.
+
+        steps  (T,): so many of them, one for each step
+        """
+        size = values.shape[len(steps) :]
+        while size and size[0] == 1:
+            size = size[1:]
+        if len(size) <= 1:
+            return values.reshape((*steps, -1)).expand((*steps, self.shape[-1])).contiguous(), "channel"
+        per, over = ("image", self.shape[1:]) if len(size) < len(self.shape) else ("all", (size[0], *self.shape[1:]))
+        values = values.reshape((*steps, *[1] * (len(over) - len(size)), *size))
+        return values.expand((*steps, *over)).contiguous(), per
+
+    def _spread_call(self, bias: Tensor, shape: tuple[int, ...], T: int) -> tuple[Tensor, str, bool]:
+        """The same of the bias of a call."""
+        each = bias.ndim > len(shape)
+        if each and not self._varies:
+            return self._spread_bias(bias)
+        return bias.expand((T, *shape) if each else shape).contiguous(), "all", each
 
     def _spread_bias(self, bias: Tensor) -> tuple[Tensor, str, bool]:
         """The same of a bias, and whether every step has its own."""
@@ -268,5 +279,4 @@ class TritonPlan:
             return *self._spread(bias), False
         if bias.shape[0] == 1:
             return *self._spread(bias[0]), False
-        each = [self._spread(b) for b in bias]
-        return torch.stack([values for values, _ in each]), each[0][1], True
+        return *self._spread(bias, tuple(bias.shape[:1])), True

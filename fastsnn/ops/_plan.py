@@ -29,7 +29,7 @@ class Plan:
     vectors     registers of a block, one of VECTORS; 0 chooses by the layer's shape
     dense       look at every word of grouped convolutions at every step, instead of at lists of spikes; never a
                 different result, and neither is `vectors`
-    bias_varies the calls bring their own biases, below 2^30 in fixed point
+    bias_varies the calls may bring any biases, below 2^30 in fixed point; else such as do not reach beyond `bias`
 
     Nothing is checked here: `conv_if` and `linear_if` have. A plan may run in several threads at once.
     """
@@ -102,7 +102,7 @@ class Plan:
 
         words   contiguous, [B, *S_i, C_i] each
         v       contiguous potentials [B, *S', O] to go on from; None for those of a fresh run
-        bias    in place of the plan's, [B, *S', O]
+        bias    in place of the plan's, spreads over [T, B, *S', O] from the right
         out     contiguous words to write to
         """
         batch = words[0].shape[0]

@@ -6,12 +6,17 @@ import torch
 from torch import Tensor
 
 
-def repeated(values: Tensor, shape: torch.Size) -> Tensor:
-    """Contiguous numbers that repeat over the neurons from the right: one, the last dimensions, or all of them."""
-    while values.ndim and values.shape[0] == 1:
-        values = values[0]
-    if values.ndim and values.shape != shape[len(shape) - values.ndim :]:
-        values = values.expand(shape)
+def repeated(values: Tensor, shape: torch.Size, steps: tuple[int, ...] = ()) -> Tensor:
+    """Contiguous numbers that repeat over the neurons from the right: one, the last dimensions, or all of them.
+
+    steps  (T,): so many of them, one for each step
+    """
+    size = values.shape[len(steps) :]
+    while size and size[0] == 1:
+        size = size[1:]
+    values = values.reshape((*steps, *size))
+    if size and size != shape[len(shape) - len(size) :]:
+        values = values.reshape((*steps, *[1] * (len(shape) - len(size)), *size)).expand((*steps, *shape))
     return values.contiguous()
 
 
@@ -23,16 +28,19 @@ def biases(bias: Tensor | None, shape: torch.Size, T: int) -> tuple[Tensor | Non
         return repeated(bias, shape), 0
     if bias.shape[0] == 1:
         return repeated(bias[0], shape), 0
-    steps = torch.stack([repeated(b, shape) for b in bias])
-    return steps, steps[0].numel()
+    numbers = repeated(bias, shape, (T,))
+    return numbers, numbers.numel() // T
 
 
-def spread(values: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, int]:
-    """Values that spread over neurons [B, *S, O] as numbers [P, O], and P: position p has those of p % P."""
-    numbers = repeated(values, torch.Size(shape))
-    if numbers.ndim <= 1:
-        return numbers.expand(shape[-1:]).contiguous(), 1
-    return numbers, numbers.numel() // shape[-1]
+def spread(values: Tensor, shape: tuple[int, ...], steps: tuple[int, ...] = ()) -> tuple[Tensor, int]:
+    """Values that spread over neurons [B, *S, O] as numbers [P, O], and P: position p has those of p % P.
+
+    steps  (T,): [T, P, O], one for each step
+    """
+    numbers = repeated(values, torch.Size(shape), steps)
+    if numbers.ndim - len(steps) <= 1:
+        return numbers.reshape((*steps, -1)).expand((*steps, shape[-1])).contiguous(), 1
+    return numbers, numbers[0].numel() // shape[-1] if steps else numbers.numel() // shape[-1]
 
 
 def spread_bias(bias: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, int, int]:
@@ -41,8 +49,8 @@ def spread_bias(bias: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, int, int]
         return *spread(bias, shape), 0
     if bias.shape[0] == 1:
         return *spread(bias[0], shape), 0
-    each = [spread(b, shape) for b in bias]
-    return torch.stack([numbers for numbers, _ in each]), each[0][1], each[0][0].numel()
+    numbers, repeat = spread(bias, shape, tuple(bias.shape[:1]))
+    return numbers, repeat, numbers[0].numel()
 
 
 def within_32_bits(weights: Sequence[Tensor], bias: Tensor | None, bias_varies: bool) -> bool:

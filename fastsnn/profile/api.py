@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fastsnn.network import SpikingNetwork, steps
+from fastsnn.network import SpikingNetwork
 from fastsnn.profile.batches import batches
 from fastsnn.profile.energy import EnergyModel, chosen
 from fastsnn.profile.result import Profile, require_outputs
 from fastsnn.profile.run import Run, Settings
 from fastsnn.profile.subject import subject
 from fastsnn.profile.turns import LEAST
+from fastsnn.spikes import steps
 
 
 def profile(

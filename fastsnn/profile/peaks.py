@@ -133,6 +133,7 @@ class _Run:
     def __init__(self, batch: int, device: torch.device) -> None:
         self.batch, self.device = batch, device
         self.static: dict[str, Tensor] = {}
+        self.steps = 0
 
     def number(self, name: str, results: dict[str, Tensor], t: int) -> Tensor:
         raise KeyError(name)

@@ -135,6 +135,10 @@ class Run:
         shown = tqdm(stream, total=batches, desc="count", unit="batch", disable=not self.settings.progress, leave=False)
         for images, labels in shown:
             self.gathered = step(self.gathered, self.networks, self.dense, images, labels)
+        if isinstance(self.main, Converted) and (settling := self.main.snn.reading.settling):
+            self.notes.append(
+                f"{settling} steps of settling, ahead of the {self.main.T}, are in the times and in no count"
+            )
         if not self.gathered.labelled:
             self.notes.append("the data has no labels: accuracy is left out")
 

@@ -82,6 +82,8 @@ class NeuronLayer(_Sum):
     threshold          1, or 2^F in fixed point
     initial_potential  V(0), spreads over [*S, C]
     ceiling            the bound of the converted activation in units of `unit`, infinite for a plain ReLU
+    schedule           [T, C], added to the current at each step on top of the bias; a run has at most T steps. `dense`
+                       leaves it out
     """
 
     spiking = True
@@ -89,6 +91,7 @@ class NeuronLayer(_Sum):
     threshold: Tensor
     initial_potential: Tensor
     ceiling: Tensor
+    schedule: Tensor | None
 
     def __init__(
         self,
@@ -107,6 +110,7 @@ class NeuronLayer(_Sum):
         self.register_buffer("ceiling", ceiling)
         self.register_buffer("threshold", torch.ones((), dtype=bias.dtype))
         self.register_buffer("initial_potential", torch.zeros((), dtype=bias.dtype))
+        self.register_buffer("schedule", None)
 
     def dense(self, inputs: Sequence[Tensor], clip: bool = True) -> Tensor:
         total = self.total(inputs).clamp(min=0)

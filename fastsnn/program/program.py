@@ -35,6 +35,18 @@ class Program(nn.Module):
     def neurons(self) -> dict[str, NeuronLayer]:
         return {name: layer for name, layer in self.layers.items() if isinstance(layer, NeuronLayer)}
 
+    @property
+    def longest_run(self) -> int | None:
+        """How many steps a run may have: as many as the shortest schedule; None where no layer has one."""
+        schedules = [layer.schedule for layer in self._layers if isinstance(layer, NeuronLayer)]
+        lengths = [len(schedule) for schedule in schedules if schedule is not None]
+        return min(lengths) if lengths else None
+
+    @property
+    def sorts(self) -> bool:
+        """Whether some neurons need all steps of a run at once."""
+        return any(isinstance(layer, NeuronLayer) and layer.neuron.sorts for layer in self._layers)
+
     def timed(self) -> set[str]:
         """Layers whose result changes from step to step: what spikes, and all that reads it."""
         timed: set[str] = set()

@@ -297,10 +297,21 @@ def test_memory_that_begins_anywhere(g, device):
 
 
 @pytest.mark.parametrize("way", [Split(1, 1), SHARED, Products()], ids=str)
-def test_a_bias_of_the_call_takes_the_place_of_the_plans(g, device, way):
+@pytest.mark.parametrize("varies", [True, False])
+@pytest.mark.parametrize("over", ["neurons", "steps", "steps, channels", "steps, positions", "one step"])
+def test_a_bias_of_the_call_takes_the_place_of_the_plans(g, device, way, over, varies):
     layer = convolution(g, I8)
-    plan = plan_of(layer | {"bias": torch.tensor(100, dtype=I32)}, device, way, bias_varies=True)
-    bias = torch.randint(-5, 6, shape_of(layer), generator=g, dtype=I32)
+    plan = plan_of(layer | {"bias": torch.tensor(100, dtype=I32)}, device, way, bias_varies=varies)
+    batch, *sizes, channels = shape_of(layer)
+    ones = [1] * len(sizes)
+    size = {
+        "neurons": (batch, *sizes, channels),
+        "steps": (5, batch, *sizes, channels),
+        "steps, channels": (5, 1, *ones, channels),
+        "steps, positions": (5, 1, *sizes, channels),
+        "one step": (1, 1, *ones, channels),
+    }[over]
+    bias = torch.randint(-5, 6, size, generator=g, dtype=I32)
     check(plan(moved(layer["words"], device), 5, bias=bias.to(device)), wanted(layer | {"bias": bias}), 5)
 
 
