@@ -30,7 +30,7 @@ class Parallel(OPI):
         passes="1",
         causal=False,
         bits=1,
-        latency="T, in each layer after the other",
+        latency="T",
         verified="equal to the quantised network in every count (tests)",
     )
 
