@@ -6,6 +6,7 @@ logits = snn(images)
 
 from fastsnn.comparison import compare_methods
 from fastsnn.convert.api import convert
+from fastsnn.early import early_exit, exit_threshold
 from fastsnn.errors import BackendUnavailable, ConversionError, FastSNNError
 from fastsnn.network import SpikingNetwork
 from fastsnn.neurons import IF
@@ -23,5 +24,7 @@ __all__ = [
     "SpikingNetwork",
     "compare_methods",
     "convert",
+    "early_exit",
+    "exit_threshold",
     "profile",
 ]

@@ -169,7 +169,7 @@ def _setup(p: argparse.ArgumentParser) -> None:
 def add_conversion(p: argparse.ArgumentParser) -> None:
     """The options of `fastsnn.convert`."""
     conversion = p.add_argument_group("conversion")
-    conversion.add_argument("--method", default="opi", help="default: %(default)s")
+    conversion.add_argument("--method", default="opi", help="see fastsnn methods (default: %(default)s)")
     conversion.add_argument("--timesteps", type=_whole(1), default=32, metavar="T", help="default: %(default)s")
     conversion.add_argument(
         "--threshold", metavar="RULE", help="max, percentile:P, mse or bound (default: the method's own)"
@@ -182,6 +182,9 @@ def add_conversion(p: argparse.ArgumentParser) -> None:
         help=f"in units of the threshold, or {', '.join(POTENTIALS)} (default: the method's own)",
     )
     _rounding(conversion)
+    conversion.add_argument(
+        "--checkpoint", metavar="FILE.safetensors", help="calibration that is gone on from if it is there, and written"
+    )
     conversion.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="default: %(default)s")
 
 

@@ -131,6 +131,13 @@ class Simulation:
         silent = self.silent.get(layer.name)
         return out if silent is None else out.masked_fill_(silent, 0)
 
+    def keep(self, images: Tensor) -> None:
+        """Goes on with some images of the batch, by index [n]."""
+        self.potential = {name: None if v is None else v[images] for name, v in self.potential.items()}
+        for held in (self.gates, self.sums, self.silent, self.static):
+            held.update({name: value[images] for name, value in held.items()})
+        self.batch = len(images)
+
     def settle(self) -> None:
         """Neurons start again, and those whose membrane potential is (nearly) used up are silent from now on.
 

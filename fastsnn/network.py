@@ -17,7 +17,7 @@ from fastsnn.memory import explained
 from fastsnn.prepared import Prepared
 from fastsnn.program import Program
 from fastsnn.program.program import channels_last, logical
-from fastsnn.reading import Reading, chunks
+from fastsnn.reading import Reading, begun, chunks
 from fastsnn.spikes import SpikeTrain, rejoin, steps
 from fastsnn.tuning import timed, tuned
 
@@ -242,7 +242,12 @@ class SpikingNetwork(nn.Module):
         self._check(x)
         steps, prepared = self._steps(timesteps), self.prepared()
         with explained(prepared, x, steps):
-            yield from chunks(Simulation(self.program, x, prepared), steps, record, over_time, self.reading)
+            yield from chunks(self.simulation(x), steps, record, over_time, self.reading)
+
+    def simulation(self, x: Tensor) -> Simulation:
+        """A run on images x [B, C, *S] that is advanced by hand, settled where the method asks for it."""
+        self._check(x)
+        return begun(Simulation(self.program, x, self.prepared()), self.reading)
 
     def prepared(self) -> Prepared:
         """What runs share, made at the first run and again when the network has moved or another backend is forced."""

@@ -25,18 +25,23 @@ class Reading:
     delay: int = 0
 
 
+def begun(simulation: Simulation, reading: Reading) -> Simulation:
+    """The run, after the steps of settling."""
+    if reading.settling:
+        for T in chunk_lengths(reading.settling, simulation.longest_chunk()):
+            simulation.advance(T)
+        simulation.settle()
+    return simulation
+
+
 def chunks(
     simulation: Simulation, steps: int, record: Iterable[str], over_time: bool, reading: Reading
 ) -> Iterator[tuple[int, dict[str, Tensor], list[Tensor]]]:
-    """The chunks of a run, as `SpikingNetwork.chunks` gives them.
+    """The chunks of a run that was begun, as `SpikingNetwork.chunks` gives them.
 
     Raises ValueError where neurons need all steps at once and these do not fit in one chunk.
     """
     longest = simulation.longest_chunk()
-    if reading.settling:
-        for T in chunk_lengths(reading.settling, longest):
-            simulation.advance(T)
-        simulation.settle()
     lengths, late = chunk_lengths(steps, longest), Delayed(reading.delay)
     if simulation.program.sorts and len(lengths) > 1:
         raise ValueError(f"these neurons need all {steps} steps at once, and {longest} fit: run fewer images at a time")

@@ -208,6 +208,19 @@ def test_cuda_is_refused_where_there_is_none(here, capsys):
     assert "--device cuda: no CUDA device is available" in refused(evaluate("--device", "cuda"), capsys)
 
 
+def test_calibration_is_kept_in_a_file(here, capsys):
+    argv = evaluate("--timesteps", "4", "--method", "lcp", "--checkpoint", "c.safetensors", "--out", "r.json")
+    assert main(argv) == 0
+    first = json.loads((here / "r.json").read_text())["accuracy_over_time"]
+    written = (here / "c.safetensors").read_bytes()
+    assert main(argv) == 0
+    assert json.loads((here / "r.json").read_text())["accuracy_over_time"] == first
+    assert (here / "c.safetensors").read_bytes() == written
+    capsys.readouterr()
+    other = evaluate("--timesteps", "8", "--method", "lcp", "--checkpoint", "c.safetensors")
+    assert "c.safetensors is of T = 4, asked for was 8" in refused(other, capsys)
+
+
 def profiled(*more, **given):
     argv = evaluate("--timesteps", "4", "--rounds", "3", "--no-compile", *more, **given)
     return ["profile", *argv[1:]]

@@ -61,5 +61,8 @@ def _others(args: argparse.Namespace) -> dict[str, argparse.Namespace]:
         if not option or not given:
             raise ValueError(f"--also should be OPTION=VALUE, such as initial-potential=0, got {text!r}")
         # a parser gives its defaults to what is absent only, so all that was given stays
-        found[text] = parser.parse_args([f"--{option}={value}"], copy.copy(args))
+        other = copy.copy(args)
+        # that file is of the conversion that is profiled
+        other.checkpoint = None
+        found[text] = parser.parse_args([f"--{option}={value}"], other)
     return found

@@ -52,6 +52,7 @@ def conversion(args: argparse.Namespace) -> dict[str, Any]:
         max_pool=args.max_pool,
         precision=args.precision,
         seed=args.seed,
+        checkpoint=args.checkpoint,
     )
 
 

@@ -53,8 +53,8 @@ def convert(
                  "int8": the same with weights of 8 bits, the fast path of GPUs; "float16", the default on a GPU, and
                  "bfloat16": weights for tensor cores, sums and potentials in float32; "float32"; "float64". The report
                  says how many spikes rounding changed.
-    checkpoint   .safetensors file that is written after each layer that a method corrects, and gone on from if it is
-                 there
+    checkpoint   .safetensors file that calibration goes on from if it is there; written after each layer that a method
+                 corrects, and in the end: it is then a file as `snn.calibration.save` writes
     options      of the method: threshold, per_channel, initial_potential, reset, comparator, seed, see `OPI`
 
     Returns a SpikingNetwork on the model's device; what was found is its `calibration`. Raises ConversionError, before
@@ -97,6 +97,8 @@ def convert(
     if known is None:
         program, seen = fit(wanted, calibration, asked, writes, progress)
         final, wide, differ = finish(program, precision, asked, device, seen.samples)
+        if writes is not None:
+            asked.save(writes)
     else:
         asked = known
         final, wide, differ = finish(again(wanted, known), precision, known, device, None)
