@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from fastsnn.convert import movement
 from fastsnn.convert.graph import Graph, Node, Refused
-from fastsnn.convert.rules import activation, arithmetic, head, linear, pooling
+from fastsnn.convert.rules import activation, arithmetic, head, linear, pooling, rounding
 from fastsnn.convert.rules.call import PRODUCT, Call, Refusal, constant
 from fastsnn.convert.rules.move import move
 from fastsnn.convert.rules.reasons import REASONS
@@ -67,6 +67,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "mul": arithmetic.mul,
     "div": arithmetic.div,
     "neg": arithmetic.neg,
+    **dict.fromkeys(rounding.SHIFTS, rounding.rounding),
     **dict.fromkeys(("max_pool1d", "max_pool2d", "max_pool3d"), pooling.max_pool),
     **dict.fromkeys(("max_pool2d_with_indices", "max_pool3d_with_indices"), pooling.max_pool),
     **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), pooling.avg_pool),
