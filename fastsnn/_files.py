@@ -1,9 +1,11 @@
 """How results get to disk: paths are checked before work begins, and files are whole or not there."""
 
+import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 
 def require_file(path: str | Path, suffixes: Sequence[str]) -> Path:
@@ -37,3 +39,24 @@ def write_bytes(path: Path, content: bytes) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """As `write_text`. Raises ValueError for numbers that are NaN or infinite, which JSON cannot say."""
+    write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, what: str, schema: str, version: int, keys: Collection[str]) -> dict[str, Any]:
+    """A document that says its own schema and version, and has all keys. Raises ValueError for any other file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not a {what}: {error}") from error
+    if not isinstance(found, dict) or found.get("schema") != schema:
+        raise ValueError(f'{path} is not a {what}: it should say "schema": "{schema}"')
+    if found.get("version") != version:
+        raise ValueError(f"{path} has version {found.get('version')!r} of {schema}, this fastsnn reads {version}")
+    absent = sorted(set(keys) - set(found))
+    if absent:
+        raise ValueError(f"{path} is not a whole {what}: it lacks {', '.join(absent)}")
+    return found

@@ -8,7 +8,7 @@ import torch
 
 import fastsnn
 from fastsnn._extras import need
-from fastsnn._files import require_file
+from fastsnn._files import require_file, write_json
 from fastsnn.commands import output
 from fastsnn.commands.dense import dense_accuracy
 from fastsnn.commands.setup import conversion, setup
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
         print(f"plot: {plot}")
     if out:
         settings = {k: v for k, v in vars(args).items() if k not in UNSAID}
-        output.write_json(
+        write_json(
             out,
             {
                 "dense_accuracy": dense,

@@ -1,6 +1,5 @@
 """How results leave a verb: checked paths, whole files, tables and plots."""
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,6 @@ from rich.table import Table
 from torch import Tensor
 
 from fastsnn._extras import need
-from fastsnn._files import write_text
 from fastsnn.spikes import steps_shown
 
 PLOTS = (".png", ".svg", ".pdf")
@@ -28,11 +26,6 @@ def require_folder(path: str | Path) -> Path:
     except OSError as e:
         raise ValueError(f"output folder {path} cannot be written: {e.strerror}") from e
     return path
-
-
-def write_json(path: Path, result: Mapping) -> None:
-    """The whole file or none of it."""
-    write_text(path, json.dumps(result, indent=1) + "\n")
 
 
 def percent(fraction: float) -> str:

@@ -1,13 +1,12 @@
 """What a comparison is to its user: something to print, to draw, to save, and to load again."""
 
-import json
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
 from fastsnn._extras import need
-from fastsnn._files import require_file, write_bytes, write_text
+from fastsnn._files import read_json, require_file, write_bytes, write_json
 from fastsnn.comparison.schema import SCHEMA, VERSION, Dense, Document, Row
 
 DRAWN = (".png", ".svg", ".pdf")
@@ -59,7 +58,7 @@ class Comparison:
         """
         (path,) = require_outputs([path])
         if path.suffix == ".json":
-            write_text(path, json.dumps(self.document, indent=1, allow_nan=False) + "\n")
+            write_json(path, self.document)
         else:
             drawn = BytesIO()
             self.plot().savefig(drawn, format=path.suffix[1:], dpi=DOTS_PER_INCH)
@@ -69,18 +68,7 @@ class Comparison:
     @classmethod
     def load(cls, path: str | Path) -> "Comparison":
         """Reads a document that `save` wrote. Raises ValueError for any other file, or another version."""
-        path = Path(path)
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} is not a comparison: {error}") from error
-        if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-            raise ValueError(f'{path} is not a comparison: it should say "schema": "{SCHEMA}"')
-        if found.get("version") != VERSION:
-            raise ValueError(f"{path} has version {found.get('version')!r} of {SCHEMA}, this fastsnn reads {VERSION}")
-        absent = sorted(Document.__required_keys__ - set(found))
-        if absent:
-            raise ValueError(f"{path} is not a whole comparison: it lacks {', '.join(absent)}")
+        found = read_json(Path(path), "comparison", SCHEMA, VERSION, Document.__required_keys__)
         return cls(cast(Document, found))
 
     def __str__(self) -> str:

@@ -1,12 +1,11 @@
 """What a profile is to its user: something to print, to save as JSON or HTML, and to load again."""
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from fastsnn._extras import need
-from fastsnn._files import require_file, write_text
+from fastsnn._files import read_json, require_file, write_json, write_text
 from fastsnn.profile.schema import SCHEMA, VERSION, Document
 
 SUFFIXES = (".json", ".html")
@@ -41,7 +40,7 @@ class Profile:
         """
         (path,) = require_outputs([path])
         if path.suffix == ".json":
-            write_text(path, json.dumps(self.document, indent=1, allow_nan=False) + "\n")
+            write_json(path, self.document)
         else:
             from fastsnn.profile.html import render
 
@@ -51,12 +50,8 @@ class Profile:
     @classmethod
     def load(cls, path: str | Path) -> "Profile":
         """Reads a document that `save` wrote. Raises ValueError for any other file, or another version."""
-        path = Path(path)
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} is not a profile: {error}") from error
-        return cls(_checked(path, found))
+        found = read_json(Path(path), "profile", SCHEMA, VERSION, Document.__required_keys__)
+        return cls(cast(Document, found))
 
     def __str__(self) -> str:
         from fastsnn.profile.table import text
@@ -67,17 +62,6 @@ class Profile:
         network = self.document["network"]
         images = self.document["conditions"]["images"]
         return f"Profile({network['name']}, T={network['timesteps']}, {images} images, partial={self.partial!r})"
-
-
-def _checked(path: Path, found: Any) -> Document:
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-        raise ValueError(f'{path} is not a profile: it should say "schema": "{SCHEMA}"')
-    if found.get("version") != VERSION:
-        raise ValueError(f"{path} has version {found.get('version')!r} of {SCHEMA}, this fastsnn reads {VERSION}")
-    absent = sorted(Document.__required_keys__ - set(found))
-    if absent:
-        raise ValueError(f"{path} is not a whole profile: it lacks {', '.join(absent)}")
-    return cast(Document, found)
 
 
 class Interrupted(KeyboardInterrupt):

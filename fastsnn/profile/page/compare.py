@@ -67,20 +67,9 @@ def results(documents: Documents) -> Markup:
 def energy(documents: Documents) -> Markup:
     """A row a model and profile, always with the dense and the quantised network."""
     rows = [
-        [
-            name,
-            m["model"],
-            amount(m["spiking"], "J"),
-            amount(m["dense"], "J"),
-            f"{amount(m['quantised'], 'J')} ({m['bits']} bits)",
-            times(divided(m["spiking"], m["dense"])),
-            times(divided(m["spiking"], m["quantised"])),
-            m["source"],
-        ]
-        for name, document in documents.items()
-        for m in document["energy"]["modelled"]
+        [name, *headline.modelled(m)] for name, document in documents.items() for m in document["energy"]["modelled"]
     ]
-    heads = ["profile", "model", "spiking", "dense", "quantised", "spiking / dense", "spiking / quantised", "source"]
+    heads = ["profile", *headline.MODELLED]
     return table(heads, rows, "Modelled energy of one image", words=(0, 1, 7))
 
 

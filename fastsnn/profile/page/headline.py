@@ -4,7 +4,7 @@ from typing import Any
 
 from fastsnn.profile.page.elements import Markup, card, table
 from fastsnn.profile.page.numbers import NONE, amount, divided, milliseconds, percent, plural, size, three, times
-from fastsnn.profile.schema import Document, missing
+from fastsnn.profile.schema import Document, Modelled, missing
 
 EAGER, COMPILED = "dense, eager", "dense, compiled"
 
@@ -170,22 +170,26 @@ def _is(run: str, dense: bool) -> bool:
     return run == EAGER if dense else not run.startswith("dense")
 
 
+MODELLED = ["model", "spiking", "dense", "quantised", "spiking / dense", "spiking / quantised", "source"]
+
+
+def modelled(m: Modelled) -> list[str]:
+    """The cells of one model."""
+    return [
+        m["model"],
+        amount(m["spiking"], "J"),
+        amount(m["dense"], "J"),
+        f"{amount(m['quantised'], 'J')} ({m['bits']} bits)",
+        times(divided(m["spiking"], m["dense"])),
+        times(divided(m["spiking"], m["quantised"])),
+        m["source"],
+    ]
+
+
 def models(document: Document) -> Markup | None:
     """The energy models: the spiking network always beside the dense one and the quantised one."""
-    rows = [
-        [
-            m["model"],
-            amount(m["spiking"], "J"),
-            amount(m["dense"], "J"),
-            f"{amount(m['quantised'], 'J')} ({m['bits']} bits)",
-            times(divided(m["spiking"], m["dense"])),
-            times(divided(m["spiking"], m["quantised"])),
-            m["source"],
-        ]
-        for m in document["energy"]["modelled"]
-    ]
-    heads = ["model", "spiking", "dense", "quantised", "spiking / dense", "spiking / quantised", "source"]
-    return table(heads, rows, "Modelled energy of one image", words=(0, 6)) if rows else None
+    rows = [modelled(m) for m in document["energy"]["modelled"]]
+    return table(MODELLED, rows, "Modelled energy of one image", words=(0, 6)) if rows else None
 
 
 def costs(document: Document) -> list[tuple[str, str, list[list[str]]]]:
