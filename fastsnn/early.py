@@ -149,6 +149,6 @@ def _checked(
         raise ValueError(f"scale must be above 0 and chunk 1 to {MAX_STEPS}, got {scale} and {chunk}")
     if len(snn.program.outputs) != 1 or len(snn.program.layers[snn.program.outputs[0]].shape) != 1:
         raise ValueError("early exit needs a network with one output of logits [B, classes]")
-    if snn.program.sorts or snn.reading.delay:
+    if snn.program.waits or snn.reading.delay:
         raise ValueError(f"early exit needs an answer after each step, which method {snn.method} does not give")
     return snn.timesteps if timesteps is None else steps(timesteps)

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable
 from functools import partial
+from zlib import crc32
 
 import torch
 from torch import Tensor
 
 from fastsnn._registry import choose
 from fastsnn.clock import Clock
+from fastsnn.emission import at_random, in_order
 from fastsnn.ops import pack, pool
 from fastsnn.ops import readout as readouts
 from fastsnn.ops._step import spikes_at
-from fastsnn.ordered import in_order
 from fastsnn.prepared import Prepared
 from fastsnn.program import GateLayer, InputLayer, Layer, NeuronLayer, Program, RouteLayer
 from fastsnn.program.fixed import fixed_input, saturated
@@ -123,10 +124,13 @@ class Simulation:
     def fire(self, layer: NeuronLayer, results: dict[str, Tensor], T: int, keep: bool) -> Tensor:
         """Words of a neuron layer for T steps; its membrane potential is kept for the next chunk."""
         driver = self.prepared.drivers[layer.name]
-        sorts = layer.neuron.sorts
-        out, v = driver(self, results, T, self.potential.get(layer.name), keep or sorts)
-        if sorts and v is not None:
-            return in_order(out, v, layer.threshold, T)
+        neuron = layer.neuron
+        out, v = driver(self, results, T, self.potential.get(layer.name), keep or neuron.waits)
+        if neuron.waits and v is not None:
+            if neuron.emission == "ordered":
+                return in_order(out, v, layer.threshold, T)
+            # layers draw numbers of their own
+            return at_random(out, v, layer.threshold, T, neuron.seed ^ crc32(layer.name.encode()))
         self.potential[layer.name] = v
         silent = self.silent.get(layer.name)
         return out if silent is None else out.masked_fill_(silent, 0)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 RESETS = ("soft", "hard")
 COMPARATORS = (">=", ">")
+EMISSIONS = ("causal", "ordered", "random")
 
 
 @dataclass(frozen=True)
@@ -14,20 +15,30 @@ class IF:
 
     reset       "soft" (by subtraction: the conversion literature's choice, it loses no charge) or "hard" (to zero)
     comparator  ">=" (OPI, QCFS, SRP, COS) or ">" (inference-scale conversion)
-    sorts       not causal: all steps are known before the first spike, and the spikes that the whole input allows, no
-                more and no fewer, come first: see `fastsnn.ordered`. Needs soft reset and ">="
+    emission    when the spikes come: "causal", at the step that brings V to the threshold; or, of neurons that know
+                all of their input first, "ordered" or "random", see `fastsnn.emission`: with soft reset and ">=" only
+    seed        of random spikes
     """
 
     reset: str = "soft"
     comparator: str = ">="
-    sorts: bool = False
+    emission: str = "causal"
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.reset not in RESETS:
             raise ValueError(f"IF: reset must be one of {RESETS}, got {self.reset!r}")
         if self.comparator not in COMPARATORS:
             raise ValueError(f"IF: comparator must be one of {COMPARATORS}, got {self.comparator!r}")
-        if self.sorts and (self.reset, self.comparator) != ("soft", ">="):
+        if self.emission not in EMISSIONS:
+            raise ValueError(f"IF: emission must be one of {EMISSIONS}, got {self.emission!r}")
+        if self.waits and (self.reset, self.comparator) != ("soft", ">="):
             raise ValueError(
-                f'IF: sorts needs reset "soft" and comparator ">=", got {self.reset!r}, {self.comparator!r}'
+                f'IF: emission "{self.emission}" needs reset "soft" and comparator ">=", got {self.reset!r}, '
+                f"{self.comparator!r}"
             )
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has to know all of its input before it fires."""
+        return self.emission != "causal"

@@ -43,7 +43,7 @@ def chunks(
     """
     longest = simulation.longest_chunk()
     lengths, late = chunk_lengths(steps, longest), Delayed(reading.delay)
-    if simulation.program.sorts and len(lengths) > 1:
+    if simulation.program.waits and len(lengths) > 1:
         raise ValueError(f"these neurons need all {steps} steps at once, and {longest} fit: run fewer images at a time")
     for i, T in enumerate(lengths):
         words, outputs = simulation.advance(T, record, over_time, last=i == len(lengths) - 1)

@@ -38,7 +38,7 @@ class Range:
 def measure(program: Program, samples: Tensor, T: int) -> dict[str, Range]:
     """Ranges of all neuron layers of an int32 program with soft reset over T steps on sample images [N, C, *S]."""
     kept = {name: layer.neuron for name, layer in program.neurons.items()}
-    names = [name for name, neuron in kept.items() if neuron.reset == "soft" and not neuron.sorts]
+    names = [name for name, neuron in kept.items() if neuron.reset == "soft" and not neuron.waits]
     ranges: dict[str, Range] = {}
     prepared = Prepared(program)
     for images in samples.split(IMAGES):
@@ -78,7 +78,7 @@ def to_int16(exact: Program, program: Program, ranges: dict[str, Range]) -> tupl
         source = exact.neurons[name]
         if layer.neuron.reset != "soft":
             reasons[name] = "hard reset"
-        elif layer.neuron.sorts:
+        elif layer.neuron.waits:
             reasons[name] = "the sum over all steps needs more than 16 bits"
         elif any(term.source not in spiking for term in layer.terms):
             reasons[name] = NUMBERS

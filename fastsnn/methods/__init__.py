@@ -82,6 +82,7 @@ METHODS = {
     "ltb": "fastsnn.methods.ltb:LTB",
     "srp": "fastsnn.methods.srp:SRP",
     "parallel": "fastsnn.methods.parallel:Parallel",
+    "tpp": "fastsnn.methods.tpp:TPP",
 }
 
 

@@ -36,4 +36,4 @@ class Parallel(OPI):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.neuron = IF(self.neuron.reset, self.neuron.comparator, sorts=True)
+        self.neuron = IF(self.neuron.reset, self.neuron.comparator, emission="ordered")

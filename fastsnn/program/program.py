@@ -43,9 +43,9 @@ class Program(nn.Module):
         return min(lengths) if lengths else None
 
     @property
-    def sorts(self) -> bool:
+    def waits(self) -> bool:
         """Whether some neurons need all steps of a run at once."""
-        return any(isinstance(layer, NeuronLayer) and layer.neuron.sorts for layer in self._layers)
+        return any(isinstance(layer, NeuronLayer) and layer.neuron.waits for layer in self._layers)
 
     def timed(self) -> set[str]:
         """Layers whose result changes from step to step: what spikes, and all that reads it."""

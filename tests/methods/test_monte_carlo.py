@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from fastsnn.emission import at_random, in_order, uniform
 from fastsnn.engine import USED_UP
 from fastsnn.ops.if_constant import if_constant
 from fastsnn.ops.if_steps import if_steps
 from fastsnn.ops.pack import counts
-from fastsnn.ordered import in_order
 
 NEURONS = 100_000
 ONE = torch.ones(())
@@ -46,6 +46,32 @@ def test_parallel_neurons_never_miss(T):
     # a sum within float32 rounding of a whole number may count either way: 1e-6 of the neurons for each step
     assert share(counts(in_order(words, v, ONE, T)), ideal) > 1 - 1e-4
     assert share(counts(words), ideal) < 0.9
+
+
+@pytest.mark.parametrize("T, known", [(4, 0.81), (8, 0.79), (16, 0.77)])
+def test_probabilistic_neurons_miss_counts_by_chance(T, known):
+    currents, ideal = uneven(T)
+    words, v = if_steps(currents, 1.0, 0.0)
+    drawn = counts(at_random(words, v, ONE, T, seed=3))
+    assert share(drawn, ideal) == pytest.approx(known, abs=0.01)
+    assert torch.equal(drawn, counts(at_random(words, v, ONE, T, seed=3)))
+    assert not torch.equal(drawn, counts(at_random(words, v, ONE, T, seed=4)))
+
+
+def test_hashed_numbers_are_uniform_and_independent():
+    index = torch.arange(NEURONS)
+    first, other, later = uniform(index, 1, 0), uniform(index, 2, 0), uniform(index, 1, 1)
+    for numbers in (first, other, later):
+        tenths = torch.bincount((numbers * 10).long(), minlength=10).double() / NEURONS
+        # four standard errors of a share of 0.1
+        assert (tenths - 0.1).abs().max() < 0.004 and 0 <= numbers.min() and numbers.max() < 1
+    for a, b in ((first, other), (first, later), (first[1:], first[:-1])):
+        assert torch.corrcoef(torch.stack([a, b]))[0, 1].abs() < 0.013
+    # Murmur3's last steps of 1 * 0x9E3779B1 + 0x85EBCA6B, by hand
+    x = (0x9E3779B1 + 0x85EBCA6B) % 2**32
+    x = ((x ^ x >> 16) * 0x85EBCA6B) % 2**32
+    x = ((x ^ x >> 13) * 0xC2B2AE35) % 2**32
+    assert uniform(torch.tensor([1]), 1, 0).item() == (x ^ x >> 16) / 2**32
 
 
 @pytest.mark.parametrize("T", [4, 8, 16, 32])

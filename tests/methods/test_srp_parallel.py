@@ -96,7 +96,7 @@ def test_what_parallel_refuses(model):
     with pytest.raises(ValueError, match="these neurons need all 33 steps at once, and 32 fit"):
         snn(images(2), 33)
     for more in ({"reset": "hard"}, {"comparator": ">"}):
-        with pytest.raises(ValueError, match='sorts needs reset "soft" and comparator ">="'):
+        with pytest.raises(ValueError, match='emission "ordered" needs reset "soft" and comparator ">="'):
             build("parallel", **more)
 
 
@@ -151,6 +151,22 @@ def test_srp_says_how_long_it_takes(tmp_path, model):
     for tau in (0, 2.5):
         with pytest.raises(ValueError, match="srp needs tau of at least 1 step"):
             build("srp", tau=tau)
+
+
+def test_tpp_repeats_exactly_and_follows_its_seed(model):
+    x = images()
+    first, again, other = (fastsnn.convert(model, x, method="tpp", timesteps=T, seed=s) for s in (0, 0, 1))
+    trains = [snn.spikes(x) for snn in (first, again, other)]
+    assert all(torch.equal(trains[0][n].words[0], trains[1][n].words[0]) for n in trains[0])
+    assert any(not torch.equal(trains[0][n].words[0], trains[2][n].words[0]) for n in trains[0])
+    # layers of one shape draw different numbers
+    shapes = [train.shape for train in trains[0].values()]
+    assert shapes[0] == shapes[1]
+    with pytest.raises(ConversionError, match="the sum over all steps needs more than 16 bits"):
+        fastsnn.convert(model, x, method="tpp", precision="int16")
+    # with many steps it says what the quantised network says
+    many, exact = (fastsnn.convert(model, x, method=m, timesteps=32) for m in ("tpp", "parallel"))
+    assert (many(x) - exact(x)).abs().mean() < 0.2 * exact(x).abs().mean()
 
 
 @pytest.mark.parametrize("method", ["srp", "parallel"])
