@@ -142,7 +142,11 @@ class Steps(Driver):
     def _current(self, run: Run, results: Results, t: int) -> Tensor:
         """What the terms that change over time add up to at step t."""
         total = total_of(self.terms, [run.number(term.source, results, t) for term in self.terms], self.exact)
-        return total if total.is_floating_point() else saturated(total).to(torch.int32)
+        if total.is_floating_point():
+            return total
+        # sums of 16 bits wrap, as in every backend
+        dtype = self.layer.bias.dtype
+        return (saturated(total) if dtype == torch.int32 else total).to(dtype)
 
 
 class Events(Driver):

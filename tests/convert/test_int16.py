@@ -104,3 +104,26 @@ def test_the_scale_follows_what_is_reached(snn, potential, current, weight, scal
         assert why is not None and "potentials of channel 0 reach 129 thresholds" in why
     else:
         assert why is None and found.tolist() == [scale] * len(channels)
+
+
+class Residual(nn.Module):
+    """Layers of vectors with a sum between them."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(6, 9), nn.Linear(9, 9), nn.Linear(9, 3)
+
+    def forward(self, x):
+        x = self.a(x).relu()
+        return self.c((self.b(x) + x).relu())
+
+
+def test_residuals_of_vectors_are_the_same_without_kernels(monkeypatch):
+    torch.manual_seed(0)
+    x = torch.randn(20, 6)
+    snn = fastsnn.convert(Residual().eval(), x, precision="int16")
+    assert list(snn.program.neurons.values())[1].bias.dtype == torch.int16
+    fast = snn.spikes(x)
+    monkeypatch.setattr(_env, "BACKEND", "reference")
+    for name, train in snn.spikes(x).items():
+        assert torch.equal(train.words[0], fast[name].words[0])
