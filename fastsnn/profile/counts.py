@@ -50,15 +50,16 @@ def count(words: Tensor, T: int, fan_outs: Sequence[Tensor] = ()) -> tuple[Count
 
     fan_outs   int64 [*S, C] each, on the device of the words
     """
-    spikes, additions = [], []
     fired = torch.zeros(words.shape[1:], dtype=torch.int64, device=words.device)
+    spikes = fired.new_zeros(T)
+    additions = fired.new_zeros(len(fan_outs), T)
     for t in range(T):
         now = spikes_at(words, t).sum(0, dtype=torch.int64)
         fired += now
-        spikes.append(now.sum())
-        additions.append([(now * fan_out).sum() for fan_out in fan_outs])
-    by_step = torch.tensor(additions, dtype=torch.int64).reshape(T, len(fan_outs)).T
-    return Counts(torch.stack(spikes).cpu(), fired.cpu()), by_step
+        spikes[t] = now.sum()
+        for i, fan_out in enumerate(fan_outs):
+            additions[i, t] = (now * fan_out).sum()
+    return Counts(spikes.cpu(), fired.cpu()), additions.cpu()
 
 
 @dataclass(frozen=True)
