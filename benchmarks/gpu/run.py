@@ -46,6 +46,8 @@ TESTS = (
     "tests/convert/test_int16.py",
     "tests/convert/test_narrow.py",
     "tests/test_whole.py",
+    "tests/profile/test_gpu.py",
+    "tests/test_methods_backends.py",
 )
 COMPILED = "tests/gpu"
 # of the budget, what may go into tests and compilations
