@@ -10,6 +10,7 @@ from torch import Tensor
 from fastsnn._registry import choose
 from fastsnn.clock import Clock
 from fastsnn.emission import at_random, in_order
+from fastsnn.offset import Probe
 from fastsnn.ops import pack, pool
 from fastsnn.ops import readout as readouts
 from fastsnn.ops._step import spikes_at
@@ -125,6 +126,8 @@ class Simulation:
         """Words of a neuron layer for T steps; its membrane potential is kept for the next chunk."""
         driver = self.prepared.drivers[layer.name]
         neuron = layer.neuron
+        if neuron.emission == "offset":
+            return driver(self, results, T, self._offset(layer, results, T), False)[0]
         out, v = driver(self, results, T, self.potential.get(layer.name), keep or neuron.waits)
         if neuron.waits and v is not None:
             if neuron.emission == "ordered":
@@ -134,6 +137,26 @@ class Simulation:
         self.potential[layer.name] = v
         silent = self.silent.get(layer.name)
         return out if silent is None else out.masked_fill_(silent, 0)
+
+    def _offset(self, layer: NeuronLayer, results: dict[str, Tensor], T: int) -> Tensor:
+        """Where the neurons of a layer start after a first run, step by step on the first steps of the same input."""
+        driver, steps = self.prepared.drivers[layer.name], layer.neuron.probe
+        if T < steps:
+            raise ValueError(f"these neurons need at least {steps} steps, got {T}")
+        probe = Probe(layer.threshold, layer.initial_potential)
+        v: Tensor | None = None
+        for t in range(steps):
+            now = {name: self._step_of(name, results[name], t) for name in layer.sources if name in results}
+            words, v = driver(self, now, 1, v, True)
+            if v is not None:
+                probe.see(words, v)
+        return probe.potential().contiguous()
+
+    def _step_of(self, name: str, result: Tensor, t: int) -> Tensor:
+        """One step of a layer's result, as the result of a run of one step."""
+        if not self.layers[name].spiking:
+            return result[t : t + 1]
+        return spikes_at(result, t).to(self.prepared.word(1))
 
     def keep(self, images: Tensor) -> None:
         """Goes on with some images of the batch, by index [n]."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 RESETS = ("soft", "hard")
 COMPARATORS = (">=", ">")
-EMISSIONS = ("causal", "ordered", "random")
+EMISSIONS = ("causal", "ordered", "random", "offset")
 
 
 @dataclass(frozen=True)
@@ -16,14 +16,17 @@ class IF:
     reset       "soft" (by subtraction: the conversion literature's choice, it loses no charge) or "hard" (to zero)
     comparator  ">=" (OPI, QCFS, SRP, COS) or ">" (inference-scale conversion)
     emission    when the spikes come: "causal", at the step that brings V to the threshold; or, of neurons that know
-                all of their input first, "ordered" or "random", see `fastsnn.emission`: with soft reset and ">=" only
+                all of their input first, "ordered" or "random", see `fastsnn.emission`, or "offset": run twice, see
+                `fastsnn.offset`. These need soft reset and ">="
     seed        of random spikes
+    probe       steps of the first run of "offset"
     """
 
     reset: str = "soft"
     comparator: str = ">="
     emission: str = "causal"
     seed: int = 0
+    probe: int = 4
 
     def __post_init__(self) -> None:
         if self.reset not in RESETS:

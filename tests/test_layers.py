@@ -21,7 +21,7 @@ LEVELS = {
     4: (
         *("program", "convert", "methods", "train"),
         *("clock", "contest", "currents", "drive", "head", "prepared", "engine", "graphs", "memory"),
-        *("tuning", "reading", "emission", "early"),
+        *("tuning", "reading", "emission", "offset", "early"),
         *("network", "whole"),
     ),
     5: ("data", "weights", "profile", "visualize", "comparison", "interop"),

@@ -79,7 +79,7 @@ def to_int16(exact: Program, program: Program, ranges: dict[str, Range]) -> tupl
         if layer.neuron.reset != "soft":
             reasons[name] = "hard reset"
         elif layer.neuron.waits:
-            reasons[name] = "the sum over all steps needs more than 16 bits"
+            reasons[name] = "neurons that know all of their input need more than 16 bits"
         elif any(term.source not in spiking for term in layer.terms):
             reasons[name] = NUMBERS
         else:

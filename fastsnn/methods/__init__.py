@@ -81,6 +81,7 @@ METHODS = {
     "ftbc": "fastsnn.methods.ftbc:FTBC",
     "ltb": "fastsnn.methods.ltb:LTB",
     "srp": "fastsnn.methods.srp:SRP",
+    "cos": "fastsnn.methods.cos:COS",
     "parallel": "fastsnn.methods.parallel:Parallel",
     "tpp": "fastsnn.methods.tpp:TPP",
 }

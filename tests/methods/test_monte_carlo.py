@@ -5,6 +5,7 @@ import torch
 
 from fastsnn.emission import at_random, in_order, uniform
 from fastsnn.engine import USED_UP
+from fastsnn.offset import Probe
 from fastsnn.ops.if_constant import if_constant
 from fastsnn.ops.if_steps import if_steps
 from fastsnn.ops.pack import counts
@@ -37,6 +38,18 @@ def test_srp_silences_neurons_that_should_not_have_fired(T, known):
     words, v = if_steps(currents, 1.0, 0.5)
     kept = torch.where(v > USED_UP, counts(words), 0)
     assert share(kept, ideal) == pytest.approx(known, abs=0.01)
+
+
+@pytest.mark.parametrize("T, known", [(4, 0.997), (8, 0.978), (16, 0.944)])
+def test_cos_corrects_a_spike_too_many_or_too_few(T, known):
+    currents, ideal = uneven(T)
+    probe, v = Probe(ONE, torch.tensor(0.5)), torch.tensor(0.5)
+    for current in currents:
+        words, v = if_steps(current[None], 1.0, v)
+        probe.see(words, v)
+    found = counts(if_steps(currents, 1.0, probe.potential())[0])
+    # three standard errors of a share this large are below 0.002
+    assert share(found, ideal) == pytest.approx(known, abs=0.003)
 
 
 @pytest.mark.parametrize("T", [4, 8, 16, 32])

@@ -8,6 +8,9 @@ import fastsnn
 from fastsnn.engine import Simulation
 from fastsnn.errors import ConversionError
 from fastsnn.methods import build
+from fastsnn.offset import Probe
+from fastsnn.ops.if_steps import if_steps
+from fastsnn.ops.pack import unpack
 from fastsnn.program import GateLayer, InputLayer, NeuronLayer, RouteLayer
 
 T = 6
@@ -90,7 +93,7 @@ def test_parallel_in_other_precisions_counts_nearly_the_same(model, precision):
 
 
 def test_what_parallel_refuses(model):
-    with pytest.raises(ConversionError, match="the sum over all steps needs more than 16 bits"):
+    with pytest.raises(ConversionError, match="neurons that know all of their input need more than 16 bits"):
         fastsnn.convert(model, images(), method="parallel", precision="int16")
     snn = fastsnn.convert(model, images(), method="parallel", timesteps=16)
     with pytest.raises(ValueError, match="these neurons need all 33 steps at once, and 32 fit"):
@@ -162,14 +165,49 @@ def test_tpp_repeats_exactly_and_follows_its_seed(model):
     # layers of one shape draw different numbers
     shapes = [train.shape for train in trains[0].values()]
     assert shapes[0] == shapes[1]
-    with pytest.raises(ConversionError, match="the sum over all steps needs more than 16 bits"):
+    with pytest.raises(ConversionError, match="neurons that know all of their input need more than 16 bits"):
         fastsnn.convert(model, x, method="tpp", precision="int16")
     # with many steps it says what the quantised network says
     many, exact = (fastsnn.convert(model, x, method=m, timesteps=32) for m in ("tpp", "parallel"))
     assert (many(x) - exact(x)).abs().mean() < 0.2 * exact(x).abs().mean()
 
 
-@pytest.mark.parametrize("method", ["srp", "parallel"])
+@pytest.mark.parametrize("rho", [1, 4, 6])
+def test_cos_is_two_runs_of_each_layer(rho):
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(2, 6, 3), nn.ReLU(), nn.Conv2d(6, 6, 3), nn.ReLU(), nn.Conv2d(6, 5, 3), nn.ReLU()]
+    x = images()
+    snn = fastsnn.convert(nn.Sequential(*layers).eval(), x, method="cos", rho=rho, timesteps=T)
+    image = Simulation(snn.program, x, snn.prepared()).static["input"]
+    spikes, moved = {name: train.unpack()[0].long() for name, train in snn.spikes(x).items()}, 0
+    for name, layer in snn.program.neurons.items():
+        (source,) = layer.sources
+        given = [image] * T if source == "input" else spikes[source]
+        currents = torch.stack([layer.total([now]) for now in given]).int()
+        probe, v = Probe(layer.threshold, layer.initial_potential), layer.initial_potential
+        for current in currents[:rho]:
+            words, v = if_steps(current[None].contiguous(), layer.threshold, v)
+            probe.see(words, v)
+        start = probe.potential()
+        moved += int((start != layer.initial_potential).sum())
+        words, _ = if_steps(currents, layer.threshold, start)
+        assert torch.equal(unpack(words, T).long(), spikes[name]), name
+    assert moved > 0 or rho == 1
+
+
+def test_what_cos_refuses(model):
+    snn = fastsnn.convert(model, images(), method="cos", timesteps=T)
+    with pytest.raises(ValueError, match="these neurons need at least 4 steps, got 3"):
+        snn(images(2), 3)
+    with pytest.raises(ValueError, match="these neurons need all 33 steps at once"):
+        snn(images(2), 33)
+    for rho in (0, 33, 2.5):
+        with pytest.raises(ValueError, match="cos needs rho of 1 to 32 steps"):
+            build("cos", rho=rho)
+    assert build("cos", **build("cos", rho=7).options).neuron.probe == 7
+
+
+@pytest.mark.parametrize("method", ["srp", "parallel", "cos"])
 def test_batches_and_threads_change_nothing(model, method):
     x = images()
     snn = fastsnn.convert(model, x, method=method, timesteps=T)
