@@ -21,7 +21,7 @@ class Converted:
     source, stepped = "converted", True
 
     def __init__(self, snn: SpikingNetwork, T: int) -> None:
-        self.snn, self.T = snn, T
+        self.snn, self.T, self.least = snn, T, snn.program.shortest_run
         self.facts: list[Facts] = layout(snn, T)
         self.device = snn.device
         self.precision: str | None = snn.precision

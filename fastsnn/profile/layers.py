@@ -8,7 +8,7 @@ import torch
 from fastsnn.profile.counts import Counts, Observed
 from fastsnn.profile.energy import Work
 from fastsnn.profile.layout import Facts
-from fastsnn.profile.schema import BINS, Activation, Layer, Macs, NotMeasurable, Operations, Spread, Totals
+from fastsnn.profile.schema import BINS, Activation, Layer, Macs, NotMeasurable, Operations, Spread, Totals, moved
 from fastsnn.profile.subject import Subject
 
 
@@ -27,7 +27,7 @@ def layers(
     dense_calls    of each call of a module of the dense network
     activations    of each neuron layer
     """
-    moved, calls = subject.moved(batch), {path: iter(found) for path, found in dense_calls.items()}
+    in_pass, calls = subject.moved(batch), {path: iter(found) for path, found in dense_calls.items()}
     found: list[Layer] = []
     for facts in subject.facts:
         counts = observed.counts.get(facts.name)
@@ -49,7 +49,7 @@ def layers(
                 "dense_macs": facts.dense_macs,
                 "dense_macs_with_borders": facts.dense_macs_with_borders,
                 "neuron_updates": 0 if counts is None else facts.neurons * len(counts.spikes),
-                "bytes": moved[facts.name],
+                "bytes": in_pass[facts.name],
                 "milliseconds": milliseconds.get(facts.name),
                 "dense_milliseconds": sum(known) if known else None,
                 "activation": activations.get(facts.name),
@@ -110,14 +110,9 @@ def totals(found: list[Layer], images: int, dense_flops: int | NotMeasurable) ->
         "dense_macs_with_borders": sum(layer["dense_macs_with_borders"] for layer in found),
         "dense_flops": dense_flops,
         "neuron_updates": updates,
-        "bytes": sum(_moved(layer) for layer in found),
+        "bytes": sum(moved(layer) for layer in found),
         "bytes_float_simulation": sum(layer["bytes"]["float_simulation"] for layer in found),
     }
-
-
-def _moved(layer: Layer) -> int:
-    moved = layer["bytes"]
-    return moved["weights"] + moved["read"] + moved["written"] + moved["potentials"]
 
 
 def work(facts: list[Facts], observed: Observed, T: int) -> list[Work]:

@@ -26,7 +26,7 @@ class Module:
     Raises ValueError where it calls none of fastsnn's neurons.
     """
 
-    source, stepped = "module", False
+    source, stepped, least = "module", False, 1
     method: str | None = None
     precision: str | None = None
 

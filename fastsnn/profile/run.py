@@ -38,7 +38,9 @@ from fastsnn.profile.schema import (
     Roofline,
     Time,
     Timed,
+    additions,
     missing,
+    moved,
     unavailable,
 )
 from fastsnn.profile.subject import Subject
@@ -203,11 +205,10 @@ class Run:
         share = len(self.images) / self.gathered.images
         driven: list[tuple[str, int, int, float | None]] = []
         for layer in found:
-            moved = layer["bytes"]
-            total = moved["weights"] + moved["read"] + moved["written"] + moved["potentials"]
-            additions = round(sum(sum(operation["by_step"]) for operation in layer["operations"]) * share)
             if layer["role"] == "spiking" and layer["milliseconds"]:
-                driven.append((layer["name"], additions, total, layer["milliseconds"] / 1e3))
+                driven.append(
+                    (layer["name"], round(additions(layer) * share), moved(layer), layer["milliseconds"] / 1e3)
+                )
         if self.main.precision is None:
             self.roofline = unavailable("the precision of a module's own layers is not known")
         elif not driven:
@@ -282,8 +283,8 @@ class Run:
         }
 
     def _by_steps(self) -> list[tuple[int, float]]:
-        """Median milliseconds of runs of 1, 2, 4, ... T steps."""
-        steps = steps_shown(self.main.T)
+        """Median milliseconds of runs of 1, 2, 4, ... T steps, those that the network can run."""
+        steps = [t for t in steps_shown(self.main.T) if t >= self.main.least]
         runs = {str(t): partial(self.main.run, self.images, t) for t in steps}
         seconds = interleaved(runs, self.images.device, STEP_ROUNDS, 1, self.settings.budget)
         return [(t, percentiles(seconds[str(t)])["p50"]) for t in steps]

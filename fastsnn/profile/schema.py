@@ -16,7 +16,9 @@ from fastsnn.profile.schema_layers import (
     Operations,
     Raster,
     Spread,
+    additions,
     missing,
+    moved,
     unavailable,
 )
 
@@ -50,7 +52,9 @@ __all__ = [
     "Time",
     "Timed",
     "Totals",
+    "additions",
     "missing",
+    "moved",
     "unavailable",
 ]
 

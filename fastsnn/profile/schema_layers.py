@@ -139,3 +139,14 @@ class Layer(TypedDict):
     dense_milliseconds: float | None
     activation: Activation | NotMeasurable | None
     raster: Raster | None
+
+
+def moved(layer: Layer) -> int:
+    """Bytes that a layer moves in one pass, of all kinds; the float simulation is another network's."""
+    found = layer["bytes"]
+    return found["weights"] + found["read"] + found["written"] + found["potentials"]
+
+
+def additions(layer: Layer) -> int:
+    """Those that spikes of all sources cause in a layer, over all images and steps."""
+    return sum(sum(operation["by_step"]) for operation in layer["operations"])

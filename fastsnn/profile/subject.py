@@ -20,6 +20,7 @@ class Subject(Protocol):
     source, name, method, precision    see `schema.Network`
     facts                              its layers, in order
     rows                               once it has seen an image: some neurons of each layer, with their spikes
+    least                              steps that `run` takes at least
     stepped                            whether `run` takes fewer steps, and the output is known after each
     """
 
@@ -29,6 +30,7 @@ class Subject(Protocol):
     precision: str | None
     device: torch.device
     T: int
+    least: int
     facts: list[Facts]
     rows: dict[str, Rows]
     stepped: bool

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastsnn.profile.page.numbers import NONE, amount, divided, reason, size, times
-from fastsnn.profile.schema import Document, Layer, NotMeasurable, Timed, missing
+from fastsnn.profile.schema import Document, Layer, NotMeasurable, Timed, additions, missing, moved
 from fastsnn.spikes import steps_shown
 
 WIDTH = 160
@@ -128,9 +128,7 @@ def _layers(document: Document) -> Table:
 
 def layer_cells(layer: Layer, images: int) -> list[str]:
     """One layer: name, kind, rate, silent neurons, spikes, additions, dense multiplications, bytes, times, error."""
-    spread, moved, found = layer["spread"], layer["bytes"], layer["activation"]
-    additions = sum(sum(operation["by_step"]) for operation in layer["operations"])
-    all_bytes = moved["weights"] + moved["read"] + moved["written"] + moved["potentials"]
+    spread, found, all_bytes = layer["spread"], layer["activation"], moved(layer)
     error = NONE if found is None or missing(found) else f"{found['error']:.2f}"
     return [
         layer["name"],
@@ -138,7 +136,7 @@ def layer_cells(layer: Layer, images: int) -> list[str]:
         NONE if layer["rate"] is None else f"{layer['rate']:.3f}",
         NONE if spread is None else f"{spread['silent'] / layer['neurons']:.0%}",
         amount(sum(layer["spikes"]) / images) if layer["spikes"] else NONE,
-        amount(additions / images) if layer["operations"] else NONE,
+        amount(additions(layer) / images) if layer["operations"] else NONE,
         amount(layer["dense_macs"]) if layer["dense_macs"] else NONE,
         size(all_bytes) if all_bytes else NONE,
         NONE if layer["milliseconds"] is None else f"{layer['milliseconds']:.3g}",

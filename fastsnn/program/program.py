@@ -43,6 +43,12 @@ class Program(nn.Module):
         return min(lengths) if lengths else None
 
     @property
+    def shortest_run(self) -> int:
+        """How many steps a run needs: those of the first run of neurons that run twice."""
+        neurons = [layer.neuron for layer in self._layers if isinstance(layer, NeuronLayer)]
+        return max((neuron.probe for neuron in neurons if neuron.emission == "offset"), default=1)
+
+    @property
     def waits(self) -> bool:
         """Whether some neurons need all steps of a run at once."""
         return any(isinstance(layer, NeuronLayer) and layer.neuron.waits for layer in self._layers)

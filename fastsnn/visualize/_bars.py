@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fastsnn.profile.schema import missing
+from fastsnn.profile.schema import additions, missing
 from fastsnn.visualize import _draw, _take
 from fastsnn.visualize.palette import LIGHT
 
@@ -50,7 +50,7 @@ def layer_operations(profile: Any) -> Any:
     document = _take.one(profile)
     layers, images = document["layers"], document["conditions"]["images"]
     figure, axes = _rows([layer["name"] for layer in layers], 0.3)
-    added = [sum(sum(o["by_step"]) for o in layer["operations"]) / images for layer in layers]
+    added = [additions(layer) / images for layer in layers]
     multiplied = [float(sum(m["once"] * m["times"] for m in layer["macs"])) for layer in layers]
     dense = [float(layer["dense_macs"]) for layer in layers]
     upper, lower = _pairs(len(layers))

@@ -172,6 +172,13 @@ def test_a_module_around_a_converted_network(snn, model, labels):
     assert missing(document["roofline"]) and document["time"]["by_steps"] == []
 
 
+@pytest.mark.parametrize("method", ["cos", "ftbc", "srp"])
+def test_methods_that_need_more_steps_or_allow_fewer(model, labels, method):
+    snn = fastsnn.convert(model, images(32), method=method, timesteps=T)
+    document = profiled(snn, batched(labels)).document
+    assert [t for t, _ in document["time"]["by_steps"]] == ([4, 5] if method == "cos" else [1, 2, 4, 5])
+
+
 def test_the_network_is_left_as_it_was(snn, labels):
     model = Dense().train()
     profiled(snn, batched(labels), dense=model)

@@ -5,7 +5,7 @@ from typing import Any
 from fastsnn.profile.page import headline
 from fastsnn.profile.page.elements import Markup, details, paragraph, table, tag
 from fastsnn.profile.page.numbers import NONE, amount, divided, milliseconds, percent, size, three, times
-from fastsnn.profile.schema import Document, missing
+from fastsnn.profile.schema import Document, additions, missing
 
 Documents = dict[str, Document]
 
@@ -96,7 +96,7 @@ def layers(documents: Documents) -> Markup:
 
 
 def _work(layer: Any, images: int) -> str:
-    return amount(sum(sum(o["by_step"]) for o in layer["operations"]) / images) if layer else NONE
+    return amount(additions(layer) / images) if layer else NONE
 
 
 def commands(documents: Documents) -> list[Markup]:

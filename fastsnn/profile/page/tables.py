@@ -5,7 +5,7 @@ from typing import Any
 from fastsnn.profile.page.elements import Markup, pairs, table
 from fastsnn.profile.page.headline import COMPILED, EAGER, available, median, peak
 from fastsnn.profile.page.numbers import NONE, TIMES, amount, divided, milliseconds, percent, plural, size, three, times
-from fastsnn.profile.schema import Document, Layer, missing
+from fastsnn.profile.schema import Document, Layer, additions, missing, moved
 
 LAYER_HEADS = [
     "layer",
@@ -86,10 +86,7 @@ def layers(document: Document) -> Markup:
 
 
 def _layer(layer: Layer, images: int, attained: Any) -> list[Any]:
-    work = sum(sum(o["by_step"]) for o in layer["operations"]) / images
-    spread, moved = layer["spread"], layer["bytes"]
-    said = available(layer["activation"])
-    once = moved["weights"] + moved["read"] + moved["written"] + moved["potentials"]
+    work, spread, said = additions(layer) / images, layer["spread"], available(layer["activation"])
     return [
         layer["name"],
         NONE if layer["rate"] is None else percent(layer["rate"]),
@@ -108,8 +105,8 @@ def _layer(layer: Layer, images: int, attained: Any) -> list[Any]:
         f"{spread['silent']:,}" if spread else NONE,
         f"{spread['always']:,}" if spread else NONE,
         amount(layer["neuron_updates"]),
-        size(once),
-        size(moved["float_simulation"]),
+        size(moved(layer)),
+        size(layer["bytes"]["float_simulation"]),
         amount(layer["dense_macs_with_borders"]),
         f" {TIMES} ".join(str(n) for n in layer["shape"]),
         layer["kind"],
