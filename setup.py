@@ -50,7 +50,13 @@ def relative(pattern: str) -> list[str]:
 
 
 # with what the tests run them on without a GPU
-GPU_SOURCES = [*relative("*.cu"), *relative("*.cuh"), "csrc/common/step.h", *relative("emulator/*")]
+GPU_SOURCES = [
+    *relative("*.cu"),
+    *relative("*.cuh"),
+    "csrc/common/step.h",
+    "csrc/common/rule.h",
+    *relative("emulator/*"),
+]
 
 
 class WithKernels(build_py):

@@ -120,7 +120,7 @@ def refuse(x: Tensor, *_: Tensor) -> str | None:
     return _gpu.too_old(x.device, LEAST_CAPABILITY)
 
 
-def launch(kernel: Kernel, grid: Sequence[int], values: Sequence[int], on: Tensor, shared: int = 0) -> None:
+def launch(kernel: Kernel, grid: Sequence[int], values: Sequence[float], on: Tensor, shared: int = 0) -> None:
     """Runs a kernel on the device of a tensor, on its current stream.
 
     grid    blocks, one number a dimension, all at least 1

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fastsnn._registry import load
 from fastsnn.ops._by_backend import FIXED
-from fastsnn.program import ConvTerm, Layer, LinearTerm, NeuronLayer, Term
+from fastsnn.program import ConvTerm, LinearTerm, NeuronLayer, Term
 from fastsnn.program.fixed import saturated
 
 Results = dict[str, Tensor]
@@ -17,15 +17,20 @@ Results = dict[str, Tensor]
 class Run(Protocol):
     """The part of a run that drivers see.
 
-    steps  those before the chunk that is driven
+    steps   those before the chunk that is driven
+    asleep  images and biases are no longer given
     """
 
     static: Results
     steps: int
+    batch: int
+
+    @property
+    def asleep(self) -> bool: ...
 
     def number(self, name: str, results: Results, t: int) -> Tensor: ...
 
-    def words(self, layer: Layer, T: int) -> Tensor: ...
+    def words(self, layer: NeuronLayer, T: int) -> Tensor: ...
 
 
 class Bias:
@@ -44,6 +49,8 @@ class Bias:
 
     def __call__(self, run: Run, T: int) -> Tensor:
         """For the next T steps: it spreads over [T, B, *S, C] from the right."""
+        if run.asleep:
+            return torch.zeros_like(self.layer.bias)
         if not self.constant:
             return self.shared if self.schedule is None else steps_of(self.shared, run, T)
         bias = bias_of(self.layer, self.constant, run, self.exact)
@@ -74,6 +81,8 @@ def stored(values: Tensor) -> Tensor:
 
 def bias_of(layer: NeuronLayer, constant: Sequence[Term], run: Run, exact: bool, fixed: Any = None) -> Tensor:
     """Bias and constant inputs of a layer, computed once a run where there are any; by `fixed`, where that is given."""
+    if run.asleep:
+        return torch.zeros_like(layer.bias)
     if not constant:
         return layer.bias
     key = f"{layer.name}.constant"

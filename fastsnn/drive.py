@@ -11,6 +11,9 @@ from torch import Tensor
 from fastsnn import _order
 from fastsnn._registry import Backend, able, load
 from fastsnn.currents import Bias, Results, Run, bias_of, fixed_of, schedule_of, steps_of, total_of
+from fastsnn.drive_adaptive import AdaptiveSteps
+from fastsnn.drive_base import Choice, Driver
+from fastsnn.neurons import Adaptive
 from fastsnn.ops import conv_if, if_constant, if_steps, linear_if
 from fastsnn.ops._by_backend import FIXED, NEURONS, PLANS
 from fastsnn.ops._layer_gpu import GpuPlan
@@ -19,45 +22,13 @@ from fastsnn.program import ConvTerm, Layer, LinearTerm, NeuronLayer, ScaleTerm,
 from fastsnn.program.fixed import saturated
 from fastsnn.windows import Shape
 
-# of a layer in the native module (registers of a block, look at every word), on a GPU (backend, its own choice), of
-# neurons without weights a backend; None for the usual one
-Choice = Any
-
-
-class Driver:
-    """Runs a neuron layer: (words, potentials after the last step, or None where they need not be kept)."""
-
-    # what it is in the report
-    label = "each step"
-
-    def __init__(self, layer: NeuronLayer) -> None:
-        self.layer = layer
-
-    def __call__(
-        self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        raise NotImplementedError
-
-    def backend(self, batch: int, T: int) -> str | None:
-        """Which one runs all T steps of a batch; None where the operators of each step are found one by one."""
-        return None
-
-    def choices(self, batch: int, T: int) -> tuple[Choice, ...]:
-        """Ways to the same result that are worth measuring; the first is taken unless measured otherwise."""
-        return (None,)
-
-    def choose(self, choice: Choice) -> None:
-        """Takes another way to the same result."""
-
-    def remember(self, times: dict[Choice, float], batch: int, T: int) -> Choice:
-        """Told what each choice took at a batch size; gives the one that runs of every batch size are to take."""
-        return min(times, key=times.__getitem__)
-
 
 def driver(layer: NeuronLayer, layers: dict[str, Layer], timed: set[str], exact: bool) -> Driver:
     """The driver of a layer. `exact`: numbers that are no spikes are in fixed point."""
     constant = [term for term in layer.terms if term.source not in timed]
     spikes = [term for term in layer.terms if layers[term.source].spiking]
+    if isinstance(layer.neuron, Adaptive):
+        return AdaptiveSteps(layer, [term for term in layer.terms if term.source in timed], constant, layers)
     if len(constant) == len(layer.terms):
         return Constant(layer, constant, exact, _names(able("if_constant", if_constant.op.BACKENDS, layer.bias)))
     backends = ["reference"]
@@ -109,9 +80,11 @@ class Constant(Driver):
         layer = self.layer
         backend = self.backend(len(run.static[self.terms[0].source]) if self.terms else 1, T)
         current = bias_of(layer, self.terms, run, self.exact, self._fixed.get(backend))
+        if current.shape[1:] != layer.shape:
+            current = current.expand(run.batch, *layer.shape).contiguous()
         bias = None if self.schedule is None else steps_of(self.schedule, run, T)
         start = layer.initial_potential if v is None else v
-        reset, comparator = layer.neuron.reset, layer.neuron.comparator
+        reset, comparator = layer.neuron.firing.at(run.steps).code, layer.neuron.comparator
         if backend in NEURONS:
             args = (current, True, start, layer.threshold, bias, T, reset, comparator)
             return load(NEURONS[backend])(*args, keep=keep, out=run.words(layer, T))
@@ -134,9 +107,9 @@ class Steps(Driver):
         bias = self.bias(run, T)
         currents = torch.stack([self._current(run, results, t) for t in range(T)])
         start = layer.initial_potential if v is None else v
-        neuron = layer.neuron
+        code = layer.neuron.firing.at(run.steps).code
         return if_steps.if_steps(
-            currents, layer.threshold, start, bias=bias, reset=neuron.reset, comparator=neuron.comparator
+            currents, layer.threshold, start, bias=bias, reset=code, comparator=layer.neuron.comparator
         )
 
     def _current(self, run: Run, results: Results, t: int) -> Tensor:
@@ -196,7 +169,7 @@ class Events(Driver):
             "padding": self.padding,
             "dilation": self.dilation,
             "groups": self.groups,
-            "reset": neuron.reset,
+            "reset": neuron.firing.code,
             "comparator": neuron.comparator,
             "bias_varies": bool(self.bias.constant),
         }
@@ -232,9 +205,10 @@ class Events(Driver):
         layer = self.layer
         words = [results[name] for name in self.sources]
         if self.plan is not None:
-            bias = self.bias(run, T) if self.bias.varies else None
-            return self.plan(words, T, v, keep, bias, run.words(layer, T))
-        neuron: dict[str, Any] = {"reset": layer.neuron.reset, "comparator": layer.neuron.comparator}
+            bias = self.bias(run, T) if self.bias.varies or run.asleep else None
+            return self.plan(words, T, v, keep, bias, run.words(layer, T), first=run.steps)
+        code = layer.neuron.firing.at(run.steps).code
+        neuron: dict[str, Any] = {"reset": code, "comparator": layer.neuron.comparator}
         start = layer.initial_potential if v is None else v
         bias = self.bias(run, T)
         if len(layer.shape) == 1:

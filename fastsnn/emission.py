@@ -7,15 +7,38 @@ They are run step by step first, as any other. Soft reset loses no charge, so th
 and what they emit follows from that sum. Exact in fixed point as long as nothing saturates.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from fastsnn._registry import choose
+from fastsnn.neurons import Neuron
 from fastsnn.ops import pack
+from fastsnn.ops._step import spikes_at
 
 # of a hash of 32 bits: Murmur3's last steps, and odd numbers that set its inputs apart
 MASK, FIRST, SECOND = 2**32 - 1, 0x85EBCA6B, 0xC2B2AE35
 SPREAD, STEP = 0x9E3779B1, 0x27D4EB2F
+
+
+def emitted(words: Tensor, amplitudes: Sequence[int], t: int) -> Tensor:
+    """What neurons emit at step t, in thresholds: int64 [*N], from words [*N], or [planes, *N] of several planes."""
+    planes = words if len(amplitudes) > 1 else words[None]
+    found = torch.zeros(planes.shape[1:], dtype=torch.int64, device=words.device)
+    for plane, amplitude in zip(planes, amplitudes, strict=True):
+        found += spikes_at(plane, t).to(torch.int64) * amplitude
+    return found
+
+
+def output(words: Tensor, neuron: Neuron, T: int, first: int = 0) -> Tensor:
+    """What T steps add to the sum that the mean output is, float64 [*N]; it is divided by `neuron.steps_of` a run.
+
+    first   steps of the run before these
+    """
+    weights = [1 / (first + t + 1) if neuron.differential else 1.0 for t in range(T)]
+    amplitudes = neuron.firing.amplitudes
+    return torch.stack([emitted(words, amplitudes, t).double() * weight for t, weight in enumerate(weights)]).sum(0)
 
 
 def in_order(words: Tensor, v: Tensor, threshold: Tensor, T: int) -> Tensor:

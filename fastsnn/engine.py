@@ -10,15 +10,25 @@ from torch import Tensor
 from fastsnn._registry import choose
 from fastsnn.clock import Clock
 from fastsnn.emission import at_random, in_order
+from fastsnn.lateral import pooled
 from fastsnn.offset import Probe
 from fastsnn.ops import pack, pool
 from fastsnn.ops import readout as readouts
 from fastsnn.ops._step import spikes_at
 from fastsnn.prepared import Prepared
-from fastsnn.program import GateLayer, InputLayer, Layer, NeuronLayer, Program, RouteLayer
+from fastsnn.program import (
+    GateLayer,
+    InputLayer,
+    Layer,
+    NeuronLayer,
+    PlaneLayer,
+    Program,
+    RouteLayer,
+    ValueLayer,
+)
 from fastsnn.program.fixed import fixed_input, saturated
 from fastsnn.program.program import channels_last
-from fastsnn.spikes import MAX_STEPS, word_dtype
+from fastsnn.spikes import MAX_STEPS, joined, word_dtype
 
 # share of a threshold that is no membrane potential worth going on for
 USED_UP = 1e-3
@@ -56,7 +66,27 @@ class Simulation:
         Returns the words of the layers in `record`, and the outputs, channels last: after the last step [B, ...], or
         after each step [T, B, ...].
         """
+        if self.program.waits and self.steps:
+            raise ValueError(
+                f"these neurons need all steps of a run at once: {self.steps} were run, and {T} more cannot follow"
+            )
         record = list(record)
+        wake = (self.program.wake or 0) - self.steps
+        if not 0 < wake < T:
+            return self._advance(T, record, over_time, last)
+        early, before = self._advance(wake, record, over_time, False)
+        late, after = self._advance(T - wake, record, over_time, last)
+        words = {name: joined([early[name], late[name]], [wake, T - wake]) for name in record}
+        return words, [torch.cat(pair) for pair in zip(before, after, strict=True)] if over_time else after
+
+    @property
+    def asleep(self) -> bool:
+        """Whether images and biases are no longer given."""
+        return self.program.wake is not None and self.steps >= self.program.wake
+
+    def _advance(
+        self, T: int, record: list[str], over_time: bool, last: bool
+    ) -> tuple[dict[str, Tensor], list[Tensor]]:
         keep = self.prepared.boundary.union(record)
         kept: dict[str, Tensor] = {}
         results: dict[str, Tensor] = {}
@@ -77,9 +107,10 @@ class Simulation:
         outputs = self._read(kept, T, over_time)
         return {name: kept[name].contiguous().to(word_dtype(T)) for name in record}, outputs
 
-    def words(self, layer: Layer, T: int) -> Tensor:
+    def words(self, layer: NeuronLayer, T: int) -> Tensor:
         """Memory for the words of a layer over T steps."""
-        return self.prepared.words((self.batch, *layer.shape), self.prepared.word(T))
+        shape = layer.neuron.firing.words_of((self.batch, *layer.shape))
+        return self.prepared.words(shape, self.prepared.word(T))
 
     def longest_chunk(self) -> int:
         """Steps that one call may take for the numbers kept over time to stay below CHUNK_BYTES; 32 where none are."""
@@ -104,20 +135,26 @@ class Simulation:
     def _run(self, layer: Layer, results: dict[str, Tensor], T: int, keep: bool) -> Tensor:
         if isinstance(layer, NeuronLayer):
             return self.fire(layer, results, T, keep)
+        if isinstance(layer, PlaneLayer):
+            return results[layer.source][layer.plane]
         if isinstance(layer, GateLayer):
             return self._gate(layer, results[layer.source], T)
         if isinstance(layer, RouteLayer) and layer.spiking:
             route = self.prepared.routes.get(layer.name, layer.dense)
-            return route([results[s] for s in self.prepared.sources[layer.name]])
+            words = [results[s] for s in self.prepared.sources[layer.name]]
+            if len(layer.amplitudes) == 1:
+                return route(words)
+            return route([w.flatten(0, 1) for w in words]).unflatten(0, (-1, self.batch))
         return torch.stack([saturated(self._at(layer, results, t)) for t in range(T)])
 
     def _at(self, layer: Layer, results: dict[str, Tensor], t: int) -> Tensor:
         """The number a layer holds at step t."""
-        return layer.dense([self.number(source, results, t) for source in layer.sources])
+        inputs = [self.number(source, results, t) for source in layer.sources]
+        return layer.total(inputs, biased=not self.asleep) if isinstance(layer, ValueLayer) else layer.dense(inputs)
 
     def number(self, name: str, results: dict[str, Tensor], t: int) -> Tensor:
         if name in self.static:
-            return self.static[name]
+            return torch.zeros_like(self.static[name]) if self.asleep else self.static[name]
         if not self.layers[name].spiking:
             return results[name][t]
         return spikes_at(results[name], t).to(torch.int64 if self.program.exponent is not None else self.real)
@@ -160,7 +197,9 @@ class Simulation:
 
     def keep(self, images: Tensor) -> None:
         """Goes on with some images of the batch, by index [n]."""
-        self.potential = {name: None if v is None else v[images] for name, v in self.potential.items()}
+        for name, v in self.potential.items():
+            counted = self.program.neurons[name].neuron.firing.counted
+            self.potential[name] = v if v is None else v[:, images] if counted else v[images]
         for held in (self.gates, self.sums, self.silent, self.static):
             held.update({name: value[images] for name, value in held.items()})
         self.batch = len(images)
@@ -178,6 +217,14 @@ class Simulation:
 
     def _gate(self, layer: GateLayer, words: Tensor, T: int) -> Tensor:
         p, channels = layer.pooling, words.shape[-1]
+        if layer.policy == "lateral":
+            sums = self.gates.get(layer.name)
+            if sums is None:
+                sums = torch.zeros(
+                    (self.batch, *self.layers[layer.source].shape), dtype=torch.int32, device=words.device
+                )
+            out, self.gates[layer.name] = pooled(words, sums, layer.index, layer.amplitudes, T)
+            return out.unflatten(-2, layer.shape[:-1])
         # unused channels are pooled as well, which is less work than leaving them out
         words = self.prepared.with_padding(words)
         geometry = (p.kernel, p.stride, p.padding, p.dilation, p.ceil_mode)
@@ -203,7 +250,7 @@ class Simulation:
             self.sums[readout.source] = after
             self.steps += T
             return [logits.unflatten(-1, readout.shape)]
-        if not over_time:
+        if not over_time and not self.program.differential:
             for name in self.prepared.boundary:
                 spiking = self.layers[name].spiking
                 self._add(name, self._counts(kept[name]) if spiking else kept[name].sum(0))
@@ -215,25 +262,30 @@ class Simulation:
                 spiking = self.layers[name].spiking
                 self._add(name, spikes_at(kept[name], t).to(torch.int32) if spiking else kept[name][t])
             self.steps += 1
-            steps.append(self._head())
-        return [torch.stack(outputs) for outputs in zip(*steps, strict=True)]
+            if over_time or t == T - 1:
+                steps.append(self._head())
+        return [torch.stack(outputs) if over_time else outputs[0] for outputs in zip(*steps, strict=True)]
 
     def _counts(self, words: Tensor) -> Tensor:
         return choose("counts", pack.op.COUNTS_BACKENDS, words)(words.contiguous())
 
     def _add(self, name: str, amount: Tensor) -> None:
+        if self.program.differential:
+            amount = amount.to(self.real) / (self.steps + 1)
         self.sums[name] = self.sums[name] + amount if name in self.sums else amount
 
     def _head(self) -> list[Tensor]:
         """The outputs [B, ...] from the means over the steps so far."""
         results: dict[str, Tensor] = {}
+        steps = 1 if self.program.differential else min(self.steps, self.program.wake or self.steps)
 
         def mean(name: str) -> Tensor:
             if name in results:
                 return results[name]
             total = self.static[name] if name in self.static else self.sums[name]
-            fixed = not total.is_floating_point() and not self.layers[name].spiking
-            value = total.to(self.real) if name in self.static else total.to(self.real) / self.steps
+            exact = self.program.exponent is not None and name in self.prepared.inner
+            fixed = exact and not self.layers[name].spiking
+            value = total.to(self.real) if name in self.static else total.to(self.real) / steps
             results[name] = value * 2.0 ** -(self.program.exponent or 0) if fixed else value
             return results[name]
 

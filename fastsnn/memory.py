@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fastsnn.errors import OutOfMemory
 from fastsnn.prepared import Prepared
-from fastsnn.program import NeuronLayer
+from fastsnn.program import NeuronLayer, PlaneLayer
 from fastsnn.spikes import MAX_STEPS, word_dtype
 
 MIB = 2**20
@@ -23,14 +23,16 @@ def bytes_an_image(prepared: Prepared, steps: int) -> int:
 
     def size(name: str) -> int:
         neurons = torch.Size(layers[name].shape).numel()
-        return neurons * (word if layers[name].spiking else 8 * T)
+        if isinstance(layers[name], PlaneLayer):
+            return 0
+        return neurons * (word * len(layers[name].amplitudes) if layers[name].spiking else 8 * T)
 
     fixed = sum(4 * torch.Size(prepared.layers[name].shape).numel() for name in _static(prepared))
     readers, live, most, kept = dict(prepared.readers), 0, 0, 0
     for name, layer in prepared.running:
         live += size(name)
         if isinstance(layer, NeuronLayer) and steps > T:
-            kept += 4 * torch.Size(layer.shape).numel()
+            kept += (8 if layer.neuron.firing.counted else 4) * torch.Size(layer.shape).numel()
         most = max(most, live)
         for source in set(prepared.sources[name]):
             readers[source] -= 1

@@ -18,7 +18,7 @@ from fastsnn.prepared import Prepared
 from fastsnn.program import Program
 from fastsnn.program.program import channels_last, logical
 from fastsnn.reading import Reading, begun, chunks
-from fastsnn.spikes import SpikeTrain, rejoin, steps
+from fastsnn.spikes import SpikeTrain, steps
 from fastsnn.tuning import timed, tuned
 
 # what belongs to one object and one process
@@ -88,8 +88,8 @@ class SpikingNetwork(nn.Module):
             lengths.append(T)
             for name, word in recorded.items():
                 words[name].append(word)
-        chunks = {name: tuple(w[None] for w in rejoin(parts, lengths)) for name, parts in words.items()}
-        return {name: SpikeTrain(words, sum(lengths)) for name, words in chunks.items()}
+        amplitudes = {name: layer.neuron.firing.amplitudes for name, layer in self.program.neurons.items()}
+        return {name: SpikeTrain.of(parts, lengths, amplitudes[name]) for name, parts in words.items()}
 
     def accuracy_over_time(
         self, loader: Iterable, timesteps: int | None = None, progress: bool = True, output: int = 0

@@ -12,7 +12,7 @@ from fastsnn.ops import readout
 from fastsnn.ops._by_backend import PLANS
 from fastsnn.ops._route import Route
 from fastsnn.ops._step import HALVES
-from fastsnn.program import Layer, NeuronLayer, Program, RouteLayer
+from fastsnn.program import Layer, NeuronLayer, PlaneLayer, Program, RouteLayer
 from fastsnn.spikes import word_dtype
 
 # sizes of buffers that a thread keeps, so that ever other batch sizes do not add up
@@ -59,7 +59,9 @@ class Prepared:
         terms = [term for la in self.layers.values() if isinstance(la, NeuronLayer) for term in la.terms]
         self.half = any(term.weight.dtype in HALVES for term in terms)
         self._wide_readout: Tensor | None = None
-        self.readout: Readout | None = readout_of(program, self.inner, self.real)
+        # sums of spikes over time are then divided by another number than that of the steps
+        odd = program.wake is not None or program.differential
+        self.readout: Readout | None = None if odd else readout_of(program, self.inner, self.real)
 
         running = {n: la for n, la in self.layers.items() if n in self.inner and n in self.timed}
         self.sources = {name: tuple(layer.sources) for name, layer in running.items()}
@@ -72,7 +74,8 @@ class Prepared:
             for source in set(sources):
                 self.readers[source] += 1
         # what a route without copies reads is still read through its result
-        seen = {s for n, la in self.running if isinstance(la, RouteLayer) and n not in self.routes for s in la.sources}
+        views = [la for n, la in self.running if isinstance(la, RouteLayer | PlaneLayer) and n not in self.routes]
+        seen = {source for layer in views for source in layer.sources}
         self.reusable = {n for n, la in self.running if isinstance(la, NeuronLayer)} - self.boundary - seen
         self.drivers: dict[str, Driver] = {}
         for name, layer in self.running:

@@ -1,5 +1,6 @@
 """What a spike train is: one word a neuron and 32 steps, bit t of the word being the spike at step t."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import index
 from typing import Any
@@ -37,19 +38,22 @@ def steps_shown(T: int) -> list[int]:
     return sorted({2**i for i in range(T.bit_length()) if 2**i <= T} | {T})
 
 
+def joined(parts: list[Tensor], lengths: list[int]) -> Tensor:
+    """Words of runs of `lengths` steps, 32 at most in sum, as words of one run."""
+    found = torch.zeros(parts[0].shape, dtype=torch.int64, device=parts[0].device)
+    for i, part in enumerate(parts):
+        unsigned = part.to(torch.int64) & (2 ** (8 * part.element_size()) - 1)
+        found |= unsigned << sum(lengths[:i])
+    return found.to(word_dtype(sum(lengths)))
+
+
 def rejoin(parts: list[Tensor], lengths: list[int]) -> list[Tensor]:
     """Words of runs of `lengths` steps as words of chunks of 32; all runs but the last are of one power of two."""
     runs = MAX_STEPS // lengths[0]
     if runs == 1 or len(parts) == 1:
         return parts
-    chunks = []
-    for first in range(0, len(parts), runs):
-        joined = torch.zeros(parts[0].shape, dtype=torch.int64, device=parts[0].device)
-        for i, part in enumerate(parts[first : first + runs]):
-            unsigned = part.to(torch.int64) & (2 ** (8 * part.element_size()) - 1)
-            joined |= unsigned << (i * lengths[0])
-        chunks.append(joined.to(word_dtype(sum(lengths[first : first + runs]))))
-    return chunks
+    firsts = range(0, len(parts), runs)
+    return [joined(parts[first : first + runs], lengths[first : first + runs]) for first in firsts]
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,13 @@ class SpikeTrain:
             raise ValueError(f"SpikeTrain.pack: spikes must be [T, *N] with T >= 1, got {tuple(spikes.shape)}")
         T = spikes.shape[0]
         return cls(tuple(pack(s)[None] for s in spikes.split(chunk_lengths(T))), T)
+
+    @classmethod
+    def of(cls, parts: list[Tensor], lengths: list[int], amplitudes: Sequence[float] = (1.0,)) -> "SpikeTrain":
+        """From words of runs of `lengths` steps, see `rejoin`: [planes, *N] each, or [*N] of a single plane."""
+        words = rejoin(parts, lengths)
+        planes = tuple(words if len(amplitudes) > 1 else (w[None] for w in words))
+        return cls(planes, sum(lengths), tuple(map(float, amplitudes)))
 
     @property
     def shape(self) -> torch.Size:

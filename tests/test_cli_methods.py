@@ -145,7 +145,7 @@ def test_without_methods_all_are_compared(here, capsys, monkeypatch):
     monkeypatch.setattr(fastsnn, "compare_methods", lambda *args, **more: asked.append((args, more)) or stop())
     assert main(compared()) == 130
     ((_, _, methods, timesteps), more) = asked[0]
-    assert methods is None and timesteps == [4, 8, 16, 32] and more["options"] == {"max_pool": "gate"}
+    assert methods is None and timesteps == [4, 8, 16, 32] and more["options"] == {"max_pool": None}
 
 
 def stop():

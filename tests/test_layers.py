@@ -14,14 +14,14 @@ PACKAGE = ROOT / "fastsnn"
 MOST_LINES = 300
 
 LEVELS = {
-    0: ("errors", "_env", "_extras", "_files"),
+    0: ("errors", "_env", "_extras", "_files", "firing"),
     1: ("_native", "_triton", "_cuda", "_gpu", "_kept", "_order", "_registry", "spikes", "neurons", "windows"),
     2: ("ops",),
     3: ("nn", "testing"),
     4: (
         *("program", "convert", "methods", "train"),
         *("clock", "contest", "currents", "drive", "head", "prepared", "engine", "graphs", "memory"),
-        *("tuning", "reading", "emission", "offset", "early"),
+        *("tuning", "reading", "emission", "lateral", "offset", "early", "adaptive", "drive_adaptive", "drive_base"),
         *("network", "whole"),
     ),
     5: ("data", "weights", "profile", "visualize", "comparison", "interop"),

@@ -3,9 +3,11 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -75,9 +77,32 @@ fastsnn::TermSpec term(const Sizes& in, i64 channels, i64 groups, const Sizes& k
     return t;
 }
 
+// amplitudes and levels by plane; gains and caps by step, or empty.
+fastsnn::Rule rule(const std::vector<std::int32_t>& amplitudes, const std::vector<std::int32_t>& levels, bool single,
+                   bool below, bool counted, bool differential, int unit, const std::vector<double>& gains,
+                   const std::vector<std::int32_t>& fixed_gains, const std::vector<std::int32_t>& caps) {
+    fastsnn::Rule rule{};
+    std::copy(amplitudes.begin(), amplitudes.end(), rule.amplitude);
+    std::copy(levels.begin(), levels.end(), rule.level);
+    std::copy(gains.begin(), gains.end(), rule.gain);
+    std::copy(fixed_gains.begin(), fixed_gains.end(), rule.fixed_gain);
+    constexpr i64 most = std::numeric_limits<std::int32_t>::max();
+    std::transform(caps.begin(), caps.end(), rule.cap,
+                   [&](i64 cap) { return static_cast<std::int32_t>(std::min(cap * unit, most)); });
+    rule.planes = static_cast<std::int32_t>(amplitudes.size());
+    rule.unit = unit;
+    rule.single = single;
+    rule.below = below;
+    rule.counted = counted;
+    rule.capped = !caps.empty();
+    rule.gained = !gains.empty();
+    rule.differential = differential;
+    return rule;
+}
+
 void run(const fastsnn::Plan& plan, const std::vector<address>& words, const std::vector<int>& word_bytes, i64 batch,
          i64 T, const fastsnn::Spread& v, const fastsnn::Spread& threshold, const fastsnn::Spread& bias, address out,
-         int out_bytes, address v_out, int threads) {
+         int out_bytes, address v_out, const fastsnn::Rule* rule, const fastsnn::Spread& count, int threads) {
     fastsnn::Call call{};
     for (std::size_t i = 0; i < words.size(); ++i) {
         call.words[i] = at<const void>(words[i]);
@@ -91,13 +116,16 @@ void run(const fastsnn::Plan& plan, const std::vector<address>& words, const std
     call.out = at<void>(out);
     call.out_bytes = out_bytes;
     call.v_out = at<void>(v_out);
+    call.rule = rule;
+    call.count = count;
     py::gil_scoped_release nogil;
     plan.run(call, threads);
 }
 
 void neurons(fastsnn::Number number, address current, i64 current_step, i64 N, i64 T, address v, i64 v_period,
              address threshold, i64 threshold_period, address bias, i64 bias_period, i64 bias_step, bool hard,
-             bool strict, address out, int out_bytes, address v_out, int threads) {
+             bool strict, address out, int out_bytes, address v_out, const fastsnn::Rule* rule, address count,
+             int threads) {
     fastsnn::NeuronCall call{};
     call.current = at<const void>(current);
     call.current_step = current_step;
@@ -111,6 +139,9 @@ void neurons(fastsnn::Number number, address current, i64 current_step, i64 N, i
     call.v_out = at<void>(v_out);
     call.hard = hard;
     call.strict = strict;
+    call.rule = rule;
+    call.count = at<const void>(count);
+    call.N = N;
     py::gil_scoped_release nogil;
     fastsnn::parallel_ranges(N, NEURON_GRAIN, threads,
                              [&](i64 begin, i64 end) { kernels().neurons(call, number, begin, end); });
@@ -220,6 +251,7 @@ PYBIND11_MODULE(_cpu, m) {
     py::class_<fastsnn::Spread>(m, "Spread").def(py::init([](address data, const Strides& s) {
         return fastsnn::Spread{at<const void>(data), s[0], s[1], s[2], s[3], s[4], s[5]};
     }));
+    py::class_<fastsnn::Rule>(m, "Rule").def(py::init(&rule));
     py::class_<fastsnn::TermSpec>(m, "Term").def(py::init(&term));
     py::class_<fastsnn::Plan>(m, "Plan")
         .def(py::init([](fastsnn::Number number, const std::vector<fastsnn::TermSpec>& terms, const Sizes& out,

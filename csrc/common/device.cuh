@@ -72,6 +72,22 @@ struct One {
             return d;
         }
     }
+    static FASTSNN_FUNCTION E times(E a, E by) {
+        // 16 bits would become a signed number
+        return static_cast<E>(1u * static_cast<Bits>(a) * static_cast<Bits>(by));
+    }
+    static FASTSNN_FUNCTION bool none() {
+        return false;
+    }
+    static FASTSNN_FUNCTION bool both(bool m, bool n) {
+        return m && n;
+    }
+    static FASTSNN_FUNCTION bool either(bool m, bool n) {
+        return m || n;
+    }
+    static FASTSNN_FUNCTION bool without(bool m, bool n) {
+        return m && !n;
+    }
     static FASTSNN_FUNCTION E only(bool mask, E v) {
         return mask ? v : E(0);
     }
@@ -79,37 +95,6 @@ struct One {
         return mask ? E(0) : v;
     }
 };
-
-// A sum as the current of a neuron of E: 32-bit numbers saturate, those of 16 bits wrap.
-template <class E, class Sum>
-FASTSNN_FUNCTION E as_current(Sum sum) {
-    if constexpr (Saturation<E>::on && sizeof(E) == 4) {
-        const Sum most = static_cast<Sum>(Saturation<E>::limit - 1);
-        return static_cast<E>(sum > most ? most : sum < -most ? -most : sum);
-    } else {
-        return static_cast<E>(sum);
-    }
-}
-
-// What a current and a bias are added in: 64 bits, where the sum of two numbers may need more than it has.
-template <class E>
-struct Roomy {
-    typedef E type;
-};
-template <>
-struct Roomy<int16_t> {
-    typedef int32_t type;
-};
-template <>
-struct Roomy<int32_t> {
-    typedef int64_t type;
-};
-
-template <class E>
-FASTSNN_FUNCTION E driven(E current, E bias) {
-    typedef typename Roomy<E>::type Sum;
-    return as_current<E>(static_cast<Sum>(static_cast<Sum>(current) + static_cast<Sum>(bias)));
-}
 
 // The first T bits of a word.
 FASTSNN_FUNCTION uint32_t first_bits(int64_t T) {

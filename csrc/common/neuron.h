@@ -37,6 +37,30 @@ struct VectorLanes {
         }
     }
 
+    static inline value times(value a, number by) {
+        if constexpr (Saturation<E>::on) {
+            return (value)((bits)a * (bits)all(by));
+        } else {
+            return a * all(by);
+        }
+    }
+
+    static inline mask none() {
+        return mask{};
+    }
+
+    static inline mask both(mask m, mask n) {
+        return m & n;
+    }
+
+    static inline mask either(mask m, mask n) {
+        return m | n;
+    }
+
+    static inline mask without(mask m, mask n) {
+        return m & ~n;
+    }
+
     static inline value only(mask m, value v) {
         return (value)((mask)v & m);
     }

@@ -5,7 +5,11 @@
 //   all(number)                    that number in every lane
 //   sum(a, b), difference(a, b)    whole numbers may wrap; `difference` where `b` is a threshold or 0
 //   only(mask, a), unless(mask, a) a where the mask is set, 0 elsewhere; the other way round
+//   none(), both(m, n), either(m, n), without(m, n)   masks: no lane; in both, in one of the two, in m and not in n
+//   times(a, number)               wraps where whole numbers do; `a` may be shifted right and cut off by &, if whole
 #pragma once
+
+#include "common/rule.h"
 
 #ifndef FASTSNN_FUNCTION
 #define FASTSNN_FUNCTION inline
@@ -58,6 +62,84 @@ struct Step {
         v = hard ? Lanes::unless(fired, v) : Lanes::difference(v, Lanes::only(fired, threshold));
         v = saturate(v);
         return fired;
+    }
+
+    // With its gain at step t of a call.
+    static FASTSNN_FUNCTION value grown(value v, const Rule& rule, int64_t t) {
+        if constexpr (Saturation<number>::on) {
+            // in two parts, so that no product leaves 32 bits
+            const number gain = static_cast<number>(rule.fixed_gain[t]);
+            const value held = clamp(v, Saturation<number>::limit / 2);
+            const value low = Lanes::times(held & Lanes::all(static_cast<number>(32767)), gain) >> 15;
+            return saturate(Lanes::sum(v, Lanes::sum(Lanes::times(held >> 15, gain), low)));
+        } else {
+            return v + v * Lanes::all(static_cast<number>(rule.gain[t]));
+        }
+    }
+
+    // level / 4 thresholds. Of one number it has room for any; of vectors it wraps.
+    static FASTSNN_FUNCTION auto level_of(value threshold, int32_t level) {
+        if constexpr (Saturation<number>::on && sizeof(value) == sizeof(number)) {
+            return static_cast<int64_t>(threshold) * level >> 2;
+        } else if constexpr (Saturation<number>::on) {
+            const number by = static_cast<number>(level);
+            const value rest = Lanes::times(threshold & Lanes::all(3), by) >> 2;
+            return Lanes::sum(Lanes::times(threshold >> 2, by), rest);
+        } else {
+            return threshold * Lanes::all(static_cast<number>(level) / 4);
+        }
+    }
+
+    template <class Level>
+    static FASTSNN_FUNCTION Level negative(Level at) {
+        if constexpr (sizeof(value) == sizeof(number)) {
+            return -at;
+        } else {
+            return Lanes::difference(Lanes::all(0), at);
+        }
+    }
+
+    // Step t of a call, once the current is there: put(plane, mask) takes the spikes; `n` is what was emitted.
+    template <class Put>
+    static FASTSNN_FUNCTION void fire(value& v, value& n, value threshold, const Rule& rule, bool hard, bool strict,
+                                      int64_t t, Put put) {
+        mask any = Lanes::none();
+        for (int p = 0; p < rule.planes; ++p) {
+            const int32_t amplitude = rule.amplitude[p];
+            const auto at = level_of(threshold, rule.level[p]);
+            const auto least = negative(at);
+            const number counts = static_cast<number>(amplitude * rule.unit);
+            mask fired;
+            if (amplitude > 0) {
+                fired = strict ? static_cast<mask>(v > at) : static_cast<mask>(v >= at);
+                if (rule.capped) {
+                    // counts saturate below what 16 bits hold
+                    const int32_t cap = sizeof(number) == 2 && rule.cap[t] > 32767 ? 32767 : rule.cap[t];
+                    const value most = Lanes::all(static_cast<number>(cap));
+                    fired = Lanes::both(fired, static_cast<mask>(Lanes::sum(n, Lanes::all(counts)) <= most));
+                }
+            } else {
+                fired = rule.below ? static_cast<mask>(v < least) : static_cast<mask>(v <= least);
+                fired = Lanes::both(fired, static_cast<mask>(n >= Lanes::all(static_cast<number>(-counts))));
+            }
+            if constexpr (sizeof(number) == 2 && sizeof(value) != sizeof(number)) {
+                // a level that wraps in 16 bits is one that no potential reaches
+                const int32_t level = rule.level[p] > 4 ? rule.level[p] : 4;
+                fired = Lanes::without(
+                    fired, static_cast<mask>(threshold > Lanes::all(static_cast<number>((4 * 32768 - 1) / level))));
+            }
+            if (rule.single) {
+                fired = Lanes::without(fired, any);
+            }
+            any = Lanes::either(any, fired);
+            if (!hard) {
+                v = Lanes::difference(v, Lanes::only(fired, Lanes::times(threshold, static_cast<number>(amplitude))));
+            }
+            n = Lanes::sum(n, Lanes::only(fired, Lanes::all(counts)));
+            put(p, fired);
+        }
+        v = saturate(hard ? Lanes::unless(any, v) : v);
+        n = saturate(n);
     }
 };
 

@@ -1,5 +1,5 @@
 // A dense convolution of fixed-point numbers on a GPU: exact products of 32 bits, summed in 64.
-#include "common/device.cuh"
+#include "common/cells.cuh"
 
 namespace fastsnn {
 namespace device {

@@ -92,8 +92,8 @@ FASTSNN_DEVICE void join(int parts, int part, int group, Sum (&sums)[STEPS][N]) 
     }
 }
 
-template <class W, class E, class Sum, class Out, int N, int STEPS>
-FASTSNN_DEVICE void layer(const LayerCall& call) {
+template <class W, class E, class Sum, class Out, int N, int STEPS, class Call>
+FASTSNN_DEVICE void layer(const Call& call) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, part = warp % call.parts, own = warp / call.parts;
     const int64_t together = WARPS / call.parts, across = (call.positions + together - 1) / together;
     const int blocks = (call.outputs + 32 * N - 1) / (32 * N);

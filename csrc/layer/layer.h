@@ -11,6 +11,8 @@
 
 #include <cstdint>
 
+#include "common/rule.h"
+
 namespace fastsnn {
 
 constexpr int MAX_TERMS = 32;
@@ -66,9 +68,15 @@ struct Call {
     int word_bytes[2 * MAX_TERMS];
     std::int64_t batch, T;
     Spread v, threshold, bias;  // bias.data may be null
-    void* out;                  // words [B, depth, height, width, channels]
+    void* out;                  // words [B, depth, height, width, channels], of `rule` [planes, ...]
     int out_bytes;
-    void* v_out;  // potentials after the last step, or null
+    void* v_out;       // potentials after the last step, or null; of `rule`, where it counts, counts behind them
+    const Rule* rule;  // of neurons that are more than integrate-and-fire, or null
+    Spread count;      // what they have emitted; data is null where that is nothing
+    std::int64_t neurons() const {
+        return batch * neurons_of_image;
+    }
+    std::int64_t neurons_of_image;
 };
 
 // Rows of outputs [row_begin, row_end) of all images, and the blocks [block_begin, block_end) counted over all parts.

@@ -195,6 +195,7 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
 
 void Plan::run(const Call& given, int threads) const {
     Call call = given;
+    call.neurons_of_image = layer_.out[0] * layer_.out[1] * layer_.out[2] * layer_.channels;
     for (std::size_t i = 0; i < order_.size(); ++i) {
         call.words[i] = given.words[order_[i]];
         call.word_bytes[i] = given.word_bytes[order_[i]];

@@ -167,8 +167,8 @@ FASTSNN_DEVICE void multiply_stage(const Stage<W, STEPS>& stage, int rows, int c
 }
 
 // Turns 32 columns of a warp's sums around, and runs the neurons of one column a lane.
-template <class E, class Sum, class Out, int STEPS>
-FASTSNN_DEVICE void finish(const LayerCall& call, Sum* room, int64_t first, int64_t channel, int output, int part,
+template <class E, class Sum, class Out, int STEPS, class Call>
+FASTSNN_DEVICE void finish(const Call& call, Sum* room, int64_t first, int64_t channel, int output, int part,
                            const Sum (&sums)[2][8][4]) {
     const int lane = threadIdx.x % 32;
 #pragma unroll
@@ -200,8 +200,8 @@ FASTSNN_DEVICE void finish(const LayerCall& call, Sum* room, int64_t first, int6
     __syncwarp();
 }
 
-template <class W, class E, class Sum, class Out, int STEPS>
-FASTSNN_DEVICE void products(const LayerCall& call) {
+template <class W, class E, class Sum, class Out, int STEPS, class Call>
+FASTSNN_DEVICE void products(const Call& call) {
     typedef Stage<W, STEPS> S;
     FASTSNN_SHARED(bytes);
     S* stages = reinterpret_cast<S*>(bytes);

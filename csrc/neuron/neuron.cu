@@ -1,11 +1,13 @@
 // Neurons without weights on a GPU: integrate-and-fire over T steps, potentials and words in registers.
-#include "common/device.cuh"
+#include "common/cells.cuh"
 
 namespace fastsnn {
 namespace device {
 
 // Values repeat over the neurons (see `repeated`); bias_step is how far apart the biases of two steps are, or 0.
 struct NeuronCall {
+    static constexpr bool GRADED = false;
+
     const void* currents;  // [T, N], or [N] for all steps
     const void* v;
     const void* threshold;
@@ -16,27 +18,39 @@ struct NeuronCall {
     int64_t hard, strict;
 };
 
+struct GradedNeuronCall : NeuronCall {
+    static constexpr bool GRADED = true;
+
+    Rule rule;
+    const void* emitted;  // [N] before the first step, or null; counts to leave lie behind potentials
+    int64_t plane;        // from the words of one plane to those of the next
+};
+
 namespace {
 
 // N neighbours a thread; where N > 1 all rows, periods of words and addresses are multiples of it.
-template <class E, class Word, int N, bool CONSTANT>
-FASTSNN_DEVICE void neurons(const NeuronCall& call) {
-    // steps whose currents are on their way at once
-    constexpr int AHEAD = N > 4 ? 4 : 8;
+template <class E, class Word, int N, bool CONSTANT, class Call>
+FASTSNN_DEVICE void neurons(const Call& call) {
+    typedef Cells<E, N, Call::GRADED> Own;
+    // steps whose currents are on their way at once; each is code of its own, of which graded ones have much
+    constexpr int AHEAD = Call::GRADED ? 2 : N > 4 ? 4 : 8;
     const E* currents = static_cast<const E*>(call.currents);
     const E* bias = static_cast<const E*>(call.bias);
     const bool biased = bias != nullptr, each = call.bias_step != 0;
     for (int64_t n = thread() * N; n < call.N; n += threads() * N) {
-        E v[N], theta[N], add[N] = {}, drive[N];
-        uint32_t word[N] = {};
-        repeated<N>(v, static_cast<const E*>(call.v), call.v_period, n);
+        E start[N], theta[N], add[N] = {}, drive[N];
+        Own cells = {};
+        repeated<N>(start, static_cast<const E*>(call.v), call.v_period, n);
         repeated<N>(theta, static_cast<const E*>(call.threshold), call.threshold_period, n);
         if (biased && !each) {
             repeated<N>(add, bias, call.bias_period, n);
         }
 #pragma unroll
         for (int i = 0; i < N; ++i) {
-            v[i] = Step<One<E>>::saturate(v[i]);
+            cells.v[i] = Own::Rules::saturate(start[i]);
+            if constexpr (Call::GRADED) {
+                cells.emitted[i] = call.emitted ? static_cast<const E*>(call.emitted)[n + i] : E(0);
+            }
         }
         if (CONSTANT) {
             load<N>(drive, currents + n);
@@ -61,17 +75,24 @@ FASTSNN_DEVICE void neurons(const NeuronCall& call) {
 #pragma unroll
                     for (int i = 0; i < N; ++i) {
                         const E current = driven(CONSTANT ? drive[i] : ahead[s][i], add[i]);
-                        v[i] = One<E>::sum(v[i], current);
-                        const bool fired = Step<One<E>>::fire(v[i], theta[i], call.hard != 0, call.strict != 0);
-                        word[i] |= static_cast<uint32_t>(fired) << t;
+                        cells.step(call, i, current, theta[i], t);
                     }
                 }
             }
         }
         const Division line = divide(n, call.width);
-        store<N>(static_cast<Word*>(call.words) + line.quotient * call.pitch + line.rest, word);
+        Word* words = static_cast<Word*>(call.words) + line.quotient * call.pitch + line.rest;
+        store<N>(words, cells.word[0]);
         if (call.after) {
-            store<N>(static_cast<E*>(call.after) + n, v);
+            store<N>(static_cast<E*>(call.after) + n, cells.v);
+        }
+        if constexpr (Call::GRADED) {
+            for (int p = 1; p < call.rule.planes; ++p) {
+                store<N>(words + p * call.plane, cells.word[p]);
+            }
+            if (call.after && call.rule.counted) {
+                store<N>(static_cast<E*>(call.after) + call.N + n, cells.emitted);
+            }
         }
     }
 }

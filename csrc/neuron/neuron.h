@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "common/rule.h"
+
 namespace fastsnn {
 
 // Numbers that repeat: neuron n has data[n % period]. A period of 1 is one number for all.
@@ -17,10 +19,13 @@ struct NeuronCall {
     Repeated v, threshold, bias;  // bias.data may be null
     std::int64_t bias_step;       // bias.period or 0: from one step's biases to the next
     std::int64_t T;
-    void* out;  // words [N]
+    void* out;  // words [N], of `rule` [planes, N]
     int out_bytes;
-    void* v_out;  // [N], or null
+    void* v_out;  // [N], or null; of `rule`, where it counts, counts behind them
     bool hard, strict;
+    const Rule* rule;   // of neurons that are more than integrate-and-fire, or null
+    const void* count;  // [N] what they have emitted, or null where that is nothing
+    std::int64_t N;
 };
 
 }  // namespace fastsnn

@@ -63,8 +63,8 @@ def compare_methods(
         raise TypeError(f"compare_methods: model must be the dense torch.nn.Module, got {type(model).__name__}")
     paths = require_outputs([save] if isinstance(save, str | Path) else save)
     more = dict(options or {})
-    max_pool = more.pop("max_pool", "gate")
-    if max_pool not in POLICIES:
+    max_pool = more.pop("max_pool", None)
+    if max_pool is not None and max_pool not in POLICIES:
         raise ValueError(f"max_pool must be one of {', '.join(POLICIES)}, got {max_pool!r}")
     device = next((t.device for t in chain(model.parameters(), model.buffers())), torch.device("cpu"))
     precision = default_precision(device) if precision is None else precision

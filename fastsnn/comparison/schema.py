@@ -77,7 +77,7 @@ class Conditions(TypedDict):
     threads: int
     device: str
     precision: str
-    max_pool: str
+    max_pool: str | None
 
 
 class Document(TypedDict):

@@ -15,7 +15,7 @@ from fastsnn.convert.fit import Wanted, again, fit, rereadable, same
 from fastsnn.convert.graph import Neuron
 from fastsnn.convert.maxpool import apply_policy
 from fastsnn.convert.parameters import Parameters, fingerprint
-from fastsnn.convert.quantise import PRECISIONS
+from fastsnn.convert.quantise import PRECISIONS, require_precision
 from fastsnn.convert.report import describe
 from fastsnn.errors import ConversionError
 from fastsnn.methods import Method, build
@@ -46,13 +46,13 @@ def convert(
                  is calibrated then, and spikes are those of the network that it was saved from
     method       a name of `fastsnn.methods.METHODS`, or a `fastsnn.methods.Method`; None: "opi", or the file's
     timesteps    T of the network's calls, and the T that it is calibrated for; None: 16, or the file's
-    max_pool     "gate" (by firing rate), "before" (the neuron), "average" or "or": see `fastsnn.convert.maxpool`; None:
-                 "gate", or the file's
+    max_pool     "gate" (by firing rate), "before" (the neuron), "average", "or" or "lateral": see
+                 `fastsnn.convert.maxpool`; None: the method's, which is "gate" where neurons are binary, or the file's
     precision    "int32": fixed point, exact and the same everywhere, the default on a CPU; "int16": the same with
                  weights of about 12 bits, twice as fast, for layers whose range on the calibration images allows it;
                  "int8": the same with weights of 8 bits, the fast path of GPUs; "float16", the default on a GPU, and
                  "bfloat16": weights for tensor cores, sums and potentials in float32; "float32"; "float64". The report
-                 says how many spikes rounding changed.
+                 says how many spikes rounding changed. "msat" takes "float32" and "float64" only.
     checkpoint   .safetensors file that calibration goes on from if it is there; written after each layer that a method
                  corrects, and in the end: it is then a file as `snn.calibration.save` writes
     options      of the method: threshold, per_channel, initial_potential, reset, comparator, seed, see `OPI`
@@ -71,8 +71,10 @@ def convert(
     path = Path(calibration) if isinstance(calibration, str | Path) else None
     known = None if path is None else parameters.load(path)
     timesteps = (16 if known is None else known.timesteps) if timesteps is None else steps(timesteps)
-    max_pool = ("gate" if known is None else known.max_pool) if max_pool is None else max_pool
     method = _method(method, options, known)
+    require_precision(_named(method)[0], method.neuron, precision)
+    if max_pool is None:
+        max_pool = getattr(method, "max_pool", "gate") if known is None else known.max_pool
     writes = None if checkpoint is None else require_file(checkpoint, parameters.SUFFIX)
     rereadable(calibration, method)
 

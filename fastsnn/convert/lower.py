@@ -33,7 +33,7 @@ from fastsnn.convert.graph import (
 )
 from fastsnn.convert.pooled import fold_conv, fold_linear
 from fastsnn.convert.sums import ONE, ZERO, Pending, Stored, Summand, term, times
-from fastsnn.neurons import IF
+from fastsnn.neurons import Neuron as Rules
 from fastsnn.program import (
     GateLayer,
     HeadLayer,
@@ -46,16 +46,20 @@ from fastsnn.program import (
     Term,
     ValueLayer,
 )
+from fastsnn.program.planes import expanded
 from fastsnn.windows import Pooling
 
 
-def lower(graph: Graph, units: Mapping[str, Tensor], neuron: IF) -> Program:
-    """The program of `graph`, float64; units[name] is the threshold of neuron `name`, one number or [C]."""
+def lower(graph: Graph, units: Mapping[str, Tensor], neuron: Rules) -> Program:
+    """The program of `graph`, float64; units[name] is the threshold of neuron `name`, one number or [C].
+
+    Raises ConversionError for what neurons of several planes cannot be followed by.
+    """
     return _Lowering(graph, units, neuron).run()
 
 
 class _Lowering:
-    def __init__(self, graph: Graph, units: Mapping[str, Tensor], neuron: IF) -> None:
+    def __init__(self, graph: Graph, units: Mapping[str, Tensor], neuron: Rules) -> None:
         self.graph, self.units, self.neuron = graph, units, neuron
         self.users = graph.users()
         self.values: dict[str, Stored | Pending] = {}
@@ -67,7 +71,7 @@ class _Lowering:
             if not self.waits(node):
                 self.values[node.name] = self.visit(node)
         outputs = [self.plain(name).layer.name for name in self.graph.outputs]
-        return Program(self.layers.values(), outputs)
+        return Program(expanded(list(self.layers.values())), outputs)
 
     def visit(self, node: Node) -> Stored | Pending:
         match node.payload:

@@ -5,9 +5,12 @@ import copy
 import torch
 from torch import Tensor
 
+from fastsnn.adaptive import integrate
+from fastsnn.emission import output
 from fastsnn.engine import Simulation
+from fastsnn.neurons import Adaptive, Neuron
 from fastsnn.ops.if_steps import if_steps
-from fastsnn.ops.pack import counts
+from fastsnn.prepared import Prepared
 from fastsnn.program import NeuronLayer, Program
 from fastsnn.program.program import channels_last
 from fastsnn.spikes import MAX_STEPS
@@ -32,8 +35,8 @@ class LayerError:
             self.layer = name
             self._run(name)
         neuron = self.program.neurons[name].neuron
-        words, _ = if_steps(self.currents, 1.0, start, reset=neuron.reset, comparator=neuron.comparator)
-        return (counts(words) / self.T - self.wanted).square().mean().item()
+        mean = output(fired(self.currents, start, neuron), neuron, self.T) / neuron.steps_of(self.T)
+        return (mean - self.wanted).square().mean().item()
 
     def _run(self, name: str) -> None:
         """Currents and clipped ReLU of one layer, from a program that ends there."""
@@ -43,17 +46,28 @@ class LayerError:
         short = short.to(self.samples.device, torch.float32)
         simulation = Currents(short, self.samples)
         simulation.advance(self.T)
-        self.currents = simulation.found
+        self.currents = torch.cat(simulation.found)
         (self.wanted,) = short.dense(channels_last(self.samples))
+
+
+def fired(currents: Tensor, start: float, neuron: Neuron) -> Tensor:
+    """Words of neurons with threshold 1 that currents [T, *N] drive, floating, from potential `start`."""
+    if isinstance(neuron, Adaptive):
+        v = currents.new_tensor(start)
+        return integrate(currents.__getitem__, len(currents), currents.shape[1:], v, neuron)[0]
+    return if_steps(currents, 1.0, start, neuron=neuron)[0]
 
 
 class Currents(Simulation):
     """Keeps the currents of the program's output layer."""
 
-    found: Tensor
+    def __init__(self, program: Program, x: Tensor, prepared: Prepared | None = None) -> None:
+        super().__init__(program, x, prepared)
+        # of each chunk, [T, B, *S, C]
+        self.found: list[Tensor] = []
 
     def fire(self, layer: NeuronLayer, results: dict[str, Tensor], T: int, keep: bool) -> Tensor:
         if layer.name in self.program.outputs:
             steps = [[self.number(source, results, t) for source in layer.sources] for t in range(T)]
-            self.found = torch.stack([layer.total(inputs) for inputs in steps])
+            self.found.append(torch.stack([layer.total(inputs, biased=not self.asleep) for inputs in steps]))
         return super().fire(layer, results, T, keep)

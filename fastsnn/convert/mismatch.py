@@ -27,5 +27,7 @@ def mismatch(program: Program, unrounded: Program, samples: Tensor, T: int) -> d
         words, others = (run.advance(steps, names)[0] for run in runs)
         for name in names:
             differ[name] += int(counts(words[name] ^ others[name]).sum())
-    sizes = {name: len(images) * T * torch.Size(layer.shape).numel() for name, layer in program.neurons.items()}
+    sizes = {
+        n: len(images) * T * torch.Size((len(la.amplitudes), *la.shape)).numel() for n, la in program.neurons.items()
+    }
     return {name: differ[name] / max(sizes[name], 1) for name in names}

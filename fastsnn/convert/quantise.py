@@ -1,6 +1,7 @@
 """How a float64 program becomes one of a given precision, and which powers of two fixed point uses.
 
-In fixed point (int32) a neuron's threshold is 2^F with F = 24 unless its largest possible current needs less, and
+In fixed point (int32) a neuron's threshold is 2^F with F = 24 unless its largest possible current needs less, or it
+emits several thresholds a step, and
 numbers that no neuron follows at once are stored times 2^exponent, one exponent for the whole network.
 """
 
@@ -10,15 +11,28 @@ import math
 import torch
 from torch import Tensor
 
+from fastsnn.errors import ConversionError
+from fastsnn.neurons import Neuron
 from fastsnn.ops._step import LIMIT
 from fastsnn.program import NeuronLayer, Program, Term, ValueLayer
 
 PRECISIONS = ("int32", "int16", "int8", "float32", "float16", "bfloat16", "float64")
+# those without fixed point or narrow weights
+FLOATING = ("float32", "float64")
 THRESHOLD_BITS = 24
 VALUE_BITS = 30
 MOST_BITS = 32
 # a sum over spikes can exceed the same sum over rates; what still exceeds it saturates
 HEADROOM = 16.0
+
+
+def require_precision(method: str, neuron: Neuron, precision: str) -> None:
+    """Raises ConversionError where neurons of a method cannot have a precision."""
+    if neuron.floating and precision not in FLOATING:
+        known = " or ".join(f'"{name}"' for name in FLOATING)
+        raise ConversionError(
+            f'{method} computes thresholds with exponentials, which needs precision={known}, got "{precision}"'
+        )
 
 
 def to_precision(program: Program, precision: str, peaks: dict[str, float]) -> Program:
@@ -59,7 +73,7 @@ def _quantise_neuron(layer: NeuronLayer, exponent: int, spiking: set[str]) -> No
     added = [x.abs().max().item() for x in (layer.bias, layer.schedule) if x is not None]
     reach = sum(added) + sum(t.reach() for t in layer.terms if t.source in spiking)
     # half a bit of room for the rounding of weights
-    bits = min(THRESHOLD_BITS, _bits(VALUE_BITS - 0.5, reach))
+    bits = min(THRESHOLD_BITS - math.ceil(math.log2(layer.neuron.peak)), _bits(VALUE_BITS - 0.5, reach))
     for term in layer.terms:
         _quantise_term(term, term.source in spiking, exponent, bits)
     layer.bias = _fixed(layer.bias, bits)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fastsnn.emission import emitted
 from fastsnn.engine import Simulation
 from fastsnn.errors import ConversionError
 from fastsnn.prepared import Prepared
@@ -40,6 +41,8 @@ def measure(program: Program, samples: Tensor, T: int) -> dict[str, Range]:
     kept = {name: layer.neuron for name, layer in program.neurons.items()}
     names = [name for name, neuron in kept.items() if neuron.reset == "soft" and not neuron.waits]
     ranges: dict[str, Range] = {}
+    if not names:
+        return ranges
     prepared = Prepared(program)
     for images in samples.split(IMAGES):
         simulation = Simulation(program, images, prepared)
@@ -52,7 +55,8 @@ def measure(program: Program, samples: Tensor, T: int) -> dict[str, Range]:
                 if after is None:
                     raise TypeError(f"no potentials of {name} were kept")
                 threshold = layer.threshold.long()
-                peak = after.long() + words[name].long() * threshold
+                after = after[0] if layer.neuron.firing.counted else after
+                peak = after.long() + emitted(words[name], layer.amplitudes, 0) * threshold
                 seen = [_most(v, threshold) for v in (peak.clamp(min=0), (peak - before[name].long()).abs())]
                 known = ranges.get(name)
                 ranges[name] = Range(*seen if known is None else map(torch.maximum, seen, vars(known).values()))
@@ -78,6 +82,8 @@ def to_int16(exact: Program, program: Program, ranges: dict[str, Range]) -> tupl
         source = exact.neurons[name]
         if layer.neuron.reset != "soft":
             reasons[name] = "hard reset"
+        elif layer.neuron.firing.gains(1) is not None:
+            reasons[name] = "potentials that leak or grow need more than 16 bits"
         elif layer.neuron.waits:
             reasons[name] = "neurons that know all of their input need more than 16 bits"
         elif any(term.source not in spiking for term in layer.terms):

@@ -14,8 +14,8 @@ from tqdm import tqdm
 from fastsnn.convert.calibrate import BATCH, batches
 from fastsnn.convert.measure import Currents
 from fastsnn.convert.quantise import to_precision
+from fastsnn.emission import output
 from fastsnn.engine import Simulation
-from fastsnn.ops.pack import counts
 from fastsnn.prepared import Prepared
 from fastsnn.program import Layer, NeuronLayer, Program
 from fastsnn.program.program import channels_last
@@ -84,17 +84,18 @@ class Refinement:
 
     @torch.inference_mode()
     def rates(self, name: str) -> Tensor:
-        """Mean spikes a step of each neuron of a layer over all images, in fixed point on the fast path: [*S, C]."""
+        """Mean output of each neuron of a layer over all images, in thresholds, from int32 runs: [*S, C]."""
         program = self._upto(name, "int32")
-        prepared, total, images = Prepared(program), torch.zeros((), dtype=torch.int64, device=self.device), 0
+        neuron = program.neurons[name].neuron
+        prepared, total, images = Prepared(program), torch.zeros((), dtype=torch.float64, device=self.device), 0
         for x in self.images():
             simulation = Simulation(program, x, prepared)
             lengths = chunk_lengths(self.T, simulation.longest_chunk())
             for i, T in enumerate(lengths):
                 words, _ = simulation.advance(T, [name], last=i == len(lengths) - 1)
-                total = total + counts(words[name]).sum(0, dtype=torch.int64)
+                total = total + output(words[name], neuron, T, sum(lengths[:i])).sum(0)
             images += len(x)
-        return total.cpu().double() / (images * self.T)
+        return total.cpu() / (images * neuron.steps_of(self.T))
 
     @torch.inference_mode()
     def currents(self, name: str) -> Iterator[tuple[Tensor, Tensor]]:
@@ -111,12 +112,10 @@ class Refinement:
 
         for x in self.images():
             simulation = Currents(program, x)
-            parts = []
             for T in chunk_lengths(self.T, min(MAX_STEPS, simulation.longest_chunk())):
                 simulation.advance(T)
-                parts.append(simulation.found)
             self.bare.dense(channels_last(x), clip=False, watch=watch)
-            yield torch.cat(parts), wanted.pop() / unit
+            yield torch.cat(simulation.found), wanted.pop() / unit
 
     def _upto(self, name: str, precision: str) -> Program:
         """The program that ends at a layer."""

@@ -16,6 +16,7 @@ from fastsnn.program import (
     LinearTerm,
     MaxPoolLayer,
     NeuronLayer,
+    PlaneLayer,
     Program,
     RouteLayer,
     ScaleTerm,
@@ -79,7 +80,7 @@ def describe(
     inner, timed = program.inner(), program.timed()
     macs, rows = DenseMacs(graph), []
     for name, layer in program.layers.items():
-        if isinstance(layer, InputLayer):
+        if isinstance(layer, InputLayer | PlaneLayer):
             continue
         origins = [graph.nodes[n].origin for n in layer.folded if n in graph.nodes]
         parts = [origin.split(" in ") for origin in origins if not origin.startswith("weight of ")]
@@ -94,7 +95,7 @@ def describe(
         rows.append(
             Row(
                 name,
-                _kind(layer, name in inner),
+                _kind(layer, name in inner, program.layers),
                 "+".join(operators),
                 shape,
                 _threshold(layer),
@@ -106,9 +107,9 @@ def describe(
     return Report(title, tuple(rows))
 
 
-def _kind(layer: Layer, inner: bool) -> str:
+def _kind(layer: Layer, inner: bool, layers: Mapping[str, Layer]) -> str:
     if isinstance(layer, NeuronLayer):
-        return "+".join(_terms(layer.terms)) + " + IF"
+        return "+".join(_terms(layer.terms, layers)) + " + IF"
     if isinstance(layer, GateLayer):
         return f"max pool of spikes ({layer.policy})"
     if isinstance(layer, MaxPoolLayer):
@@ -118,12 +119,18 @@ def _kind(layer: Layer, inner: bool) -> str:
     if isinstance(layer, HeadLayer):
         return layer.function
     if isinstance(layer, ValueLayer):
-        return "+".join(_terms(layer.terms))
+        return "+".join(_terms(layer.terms, layers))
     return type(layer).__name__
 
 
-def _terms(terms: list[Term]) -> list[str]:
-    return [TERMS[type(term)] for term in terms]
+def _terms(terms: list[Term], layers: Mapping[str, Layer]) -> list[str]:
+    """In words, those that read planes of the same neurons once."""
+    sources = [layers[term.source] for term in terms]
+    return [
+        TERMS[type(term)]
+        for term, source in zip(terms, sources, strict=True)
+        if not isinstance(source, PlaneLayer) or source.plane == 0
+    ]
 
 
 def _threshold(layer: Layer) -> str:
@@ -140,6 +147,8 @@ def _remark(layer: Layer, graph: Graph, max_pool: str, inner: set[str], timed: s
     if isinstance(layer, NeuronLayer):
         if not timed.intersection(layer.sources):
             remarks.append("constant current, computed once")
+        if len(layer.neuron.firing.planes) > 1:
+            remarks.append("emits " + " ".join(f"{amplitude:+d}" for amplitude in layer.neuron.firing.amplitudes))
         sources = [graph.nodes[name].payload for name in layer.sources if name in graph.nodes]
         if any(isinstance(payload, MaxPool) and payload.policy == "dense" for payload in sources):
             remarks.append("max pool before the neuron")

@@ -13,7 +13,7 @@ from torch import Tensor
 from fastsnn.convert.refine import Correction, Refinement
 from fastsnn.convert.statistics import Activation
 from fastsnn.methods.card import Card
-from fastsnn.neurons import IF
+from fastsnn.neurons import Neuron
 from fastsnn.program import Program
 
 
@@ -23,11 +23,13 @@ class Method(Protocol):
     name     as in convert(method=name)
     card     what a reader has to know of it
     neuron   the rules of its neurons
+
+    It may have `max_pool`, what convert(max_pool=None) does to max pools; "gate" where it has none.
     """
 
     name: str
     card: Card
-    neuron: IF
+    neuron: Neuron
 
     def check(self, bounds: Mapping[str, Tensor | None]) -> None:
         """Raises ConversionError, before anything is calibrated, for layers (name -> bound) the method cannot take."""
@@ -83,7 +85,19 @@ METHODS = {
     "srp": "fastsnn.methods.srp:SRP",
     "cos": "fastsnn.methods.cos:COS",
     "parallel": "fastsnn.methods.parallel:Parallel",
+    "pascal": "fastsnn.methods.pascal:PASCAL",
     "tpp": "fastsnn.methods.tpp:TPP",
+    "burst": "fastsnn.methods.burst:Burst",
+    "m-ht": "fastsnn.methods.m_ht:MHT",
+    "gn": "fastsnn.methods.gn:GN",
+    "h-mt": "fastsnn.methods.h_mt:HMT",
+    "snm": "fastsnn.methods.snm:SNM",
+    "fast-snn": "fastsnn.methods.fast_snn:FastSNN",
+    "st-bif": "fastsnn.methods.st_bif:STBIF",
+    "casc": "fastsnn.methods.casc:CASC",
+    "ecmt": "fastsnn.methods.ecmt:ECMT",
+    "dc": "fastsnn.methods.dc:DC",
+    "msat": "fastsnn.methods.msat:MSAT",
 }
 
 

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from fastsnn.neurons import COMPARATORS, RESETS
-from fastsnn.ops._step import VALUES, value_dtype
-from fastsnn.spikes import MAX_STEPS, WORD_DTYPES
+from fastsnn.firing import firing_of
+from fastsnn.neurons import COMPARATORS
+from fastsnn.ops._step import VALUES, goes_on, value_dtype
+from fastsnn.spikes import MAX_STEPS, WORD_DTYPES, word_dtype
 
 VALUE_DTYPES = (torch.float32, torch.float64, torch.int32, torch.int16)
 
@@ -59,14 +60,24 @@ def neuron(
     """Everything a neuron of shape *N needs over T steps, whatever produces its current."""
     steps(op, T)
     values(op, dtype)
+    try:
+        firing = firing_of(reset)
+    except ValueError as error:
+        raise ValueError(f"{op}: {error}") from error
+    if dtype == torch.int16 and firing.gains(T) is not None:
+        raise TypeError(f"{op}: potentials that leak or grow need more than the 16 bits of {dtype}")
     for name, tensor in (("v", v), ("threshold", threshold)):
         same(op, name, tensor, dtype, device)
+        if name == "v" and goes_on(firing, v, shape):
+            if tuple(v.shape) != firing.state_of(shape):
+                raise ValueError(
+                    f"{op}: v must be potentials and counts [2, *N] = {firing.state_of(shape)}, got {tuple(v.shape)}"
+                )
+            continue
         spreads(op, name, tensor, shape, "the neurons [*N] =")
     if bias is not None:
         same(op, "bias", bias, dtype, device)
         spreads(op, "bias", bias, (T, *shape), "[T, *N] =")
-    if reset not in RESETS:
-        raise ValueError(f"{op}: reset must be one of {RESETS}, got {reset!r}")
     if comparator not in COMPARATORS:
         raise ValueError(f"{op}: comparator must be one of {COMPARATORS}, got {comparator!r}")
 
@@ -91,3 +102,10 @@ def terms(op: str, words_list: list[Tensor], weights: list[Tensor], T: int) -> N
                 f"{op}: every words tensor must be [B, ..., C] with one batch size on one device, got "
                 f"{[(tuple(x.shape), str(x.device)) for x in words_list]}"
             )
+
+
+def results(like: Tensor, dtype: torch.dtype, shape: tuple[int, ...], T: int, reset: str) -> tuple[Tensor, Tensor]:
+    """What an operator gives for neurons of a shape, not filled in: words and states, on the device of `like`."""
+    firing = firing_of(reset)
+    words = like.new_empty(firing.words_of(shape), dtype=word_dtype(T))
+    return words, like.new_empty(firing.state_of(shape), dtype=dtype)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fastsnn import _cuda
 from fastsnn.ops._inputs import Input
-from fastsnn.ops._products_cuda import FORMAT
+from fastsnn.ops._products_cuda import CALLS
 
 WARPS, LANES = 8, 32
 # rows of weights are padded to as many numbers: what a lane reads at once
@@ -107,12 +107,19 @@ def packed(event: Input, groups: int, operand: torch.dtype) -> Tensor:
 
 
 def instance(
-    operand: torch.dtype, values: torch.dtype, sums: torch.dtype, words: torch.dtype, outputs: int, steps: int
+    operand: torch.dtype,
+    values: torch.dtype,
+    sums: torch.dtype,
+    words: torch.dtype,
+    outputs: int,
+    steps: int,
+    graded: bool = False,
 ) -> _cuda.Kernel:
     """The kernel for weights, neurons, sums and words of a type; `outputs` a lane, for up to `steps` steps."""
+    call, form = CALLS[graded]
     kinds = [_cuda.TYPES[kind] for kind in (operand, values, sums)]
-    arguments = ", ".join([*kinds, _cuda.WORDS[words], str(outputs), str(steps)])
-    return _cuda.Kernel("layer/layer.cu", f"layer<{arguments}>", "LayerCall", FORMAT, LANES * WARPS, 2)
+    arguments = ", ".join([*kinds, _cuda.WORDS[words], str(outputs), str(steps), *[call] * graded])
+    return _cuda.Kernel("layer/layer.cu", f"layer<{arguments}>", call, form, LANES * WARPS, 2)
 
 
 def shared(outputs: int, steps: int, sums: torch.dtype) -> int:

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from fastsnn import _cuda, _gpu
 from fastsnn._kept import Kept
-from fastsnn.ops import _events_cuda, _products_cuda, _three
+from fastsnn.firing import firing_of
+from fastsnn.ops import _events_cuda, _neurons_cuda, _products_cuda, _three
 from fastsnn.ops._events_cuda import Split, Work
 from fastsnn.ops._inputs import split_inputs
 from fastsnn.ops._products_cuda import MOST_INPUTS, WINDOW, Products
 from fastsnn.ops._repeated import spread, spread_bias, within_32_bits
-from fastsnn.ops._step import value_dtype
+from fastsnn.ops._step import goes_on, value_dtype
 from fastsnn.spikes import word_dtype
 
 # how a layer runs
@@ -72,7 +73,8 @@ class CudaPlan:
             raise ValueError(f"a layer in CUDA may have up to {MOST_INPUTS} inputs, got {len(inputs)}")
         self.shape, self.dtype, self.way, self._proven = tuple(shape), threshold.dtype, way, proven
         self.out = tuple(_three.sizes(shape[1:-1]))
-        self.rules = (reset == "hard", comparator == ">")
+        self.firing = firing_of(reset)
+        self.rules = (self.firing.reset == "hard", comparator == ">")
         exact = self.dtype == torch.int32
         narrow = all(w.dtype == torch.int8 for w in weights) and bias is None and not bias_varies
         wide = exact and not narrow and (not proven or not within_32_bits(weights, bias, bias_varies))
@@ -92,7 +94,7 @@ class CudaPlan:
             for c, size, i in zip(channels, sizes, every, strict=True)
             for number in (c, *size, *(n for numbers in i.window for n in numbers), *i.pooled)
         ]
-        self._threshold, self._v = spread(threshold, self.shape), spread(v, self.shape)
+        self._threshold, self._v = spread(threshold, self.shape), self._begin(v, self.shape)
         self._bias = (None, 1, 0) if bias is None else spread_bias(bias, self.shape)
         self._device = threshold.device
         self._ways: dict[tuple[int, int], Way] = {}
@@ -146,6 +148,7 @@ class CudaPlan:
         keep: bool = True,
         bias: Tensor | None = None,
         out: Tensor | None = None,
+        first: int = 0,
     ) -> tuple[Tensor, Tensor | None]:
         """T steps: (words [B, *S', O], potentials after them, or None where they are not to be kept).
 
@@ -153,15 +156,20 @@ class CudaPlan:
         v       contiguous potentials [B, *S', O] to go on from; None for those of a fresh run
         bias    in place of the plan's, spreads over [T, B, *S', O] from the right
         out     words to write to, packed like `words`
+        first   steps of the run before these
+
+        Neurons of several planes, or that count: words and potentials are as `if_steps` says; planes of `out` may lie
+        apart.
         """
-        batch, device = words[0].shape[0], words[0].device
+        batch, device, firing = words[0].shape[0], words[0].device, self.firing
         shape = (batch, *self.shape[1:])
-        out = torch.empty(shape, dtype=word_dtype(T), device=device) if out is None else out
-        after = torch.empty(shape, dtype=self.dtype, device=device) if keep else None
+        out = torch.empty(firing.words_of(shape), dtype=word_dtype(T), device=device) if out is None else out
+        after = torch.empty(firing.state_of(shape), dtype=self.dtype, device=device) if keep else None
         positions = batch * prod(self.out)
         if positions == 0:
             return out, after
-        start, v_repeat = self._v if v is None else (v, positions)
+        start, v_repeat, emitted = self._v if v is None else self._begin(v, shape)
+        pitch, plane = _neurons_cuda.pitches(out, firing)
         add, bias_repeat, bias_step = self._bias
         if bias is not None:
             add, bias_repeat, bias_step = spread_bias(bias, shape)
@@ -174,26 +182,35 @@ class CudaPlan:
             *(w.data_ptr() for w in weights), *empty,
             *map(_cuda.address, (start, theta, add, out, after)),
             *(_gpu.pitch(w) for w in seen), *empty,
-            positions, v_repeat, threshold_repeat, bias_repeat, bias_step, _gpu.pitch(out),
+            positions, v_repeat, threshold_repeat, bias_repeat, bias_step, pitch,
             *(w.element_size() for w in seen), *empty,
             *self._windows, *[0] * (WINDOW * len(empty)),
             len(self.events), len(self.looks), T, self.own, self.groups, *rest, *self.rules, *self.out,
         )  # fmt: skip
+        if not firing.plain:
+            rule = _neurons_cuda.rule(firing.at(first or firing.first), T, self.dtype)
+            values = (*values, *rule, _cuda.address(emitted), plane)
         _cuda.launch(kernel, (min(tiles, _cuda.MOST_BLOCKS),), values, words[0], shared)
         return out, after
+
+    def _begin(self, v: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, int, Tensor | None]:
+        """Potentials as numbers [P, O], P, and counts of what was emitted; None where that is nothing."""
+        if goes_on(self.firing, v, shape):
+            return *spread(v[0], shape), v[1].contiguous()
+        return *spread(v, shape), None
 
     def _launch(
         self, way: Way, batch: int, T: int, words: torch.dtype
     ) -> tuple[_cuda.Kernel, list[Tensor], int, int, tuple[int, int, int, int]]:
         """(kernel, weights, blocks that have work, bytes of shared memory, and row, parts, planes, slices) of a way."""
-        steps, work = _steps(T), self._work(batch, T)
+        steps, work, graded = _steps(T), self._work(batch, T), not self.firing.plain
         if isinstance(way, Split):
-            kernel = _events_cuda.instance(self.operand, self.dtype, self.sums, words, way.outputs, steps)
+            kernel = _events_cuda.instance(self.operand, self.dtype, self.sums, words, way.outputs, steps, graded)
             shared = _events_cuda.shared(way.outputs, steps, self.sums) if way.parts > 1 else 0
             rest = (_events_cuda.row(self.own), way.parts, 0, 0)
             return kernel, self._event_weights, work.tiles(way), shared, rest
         operand = self.operand if self.operand.is_floating_point else torch.int8
-        kernel = _products_cuda.instance(operand, self.dtype, self.sums, words, steps)
+        kernel = _products_cuda.instance(operand, self.dtype, self.sums, words, steps, graded)
         tiles = _products_cuda.tiles(work.positions, self.own, self.groups, steps)
         slices = self.planes * sum(map(_products_cuda.slices, self.events))
         return kernel, self._product_weights, tiles, _products_cuda.shared(operand, steps), (0, 1, self.planes, slices)

@@ -12,8 +12,7 @@ every product. The batch is not, so another batch size does not compile anew.
 import triton
 import triton.language as tl
 
-from fastsnn.ops._neuron_kernel import bounded
-from fastsnn.ops._step_kernel import look, place, spread, step
+from fastsnn.ops._step_kernel import begin, finish, look, place, spread, step
 from fastsnn.ops._unpack_kernel import plus, unpack
 
 
@@ -156,28 +155,29 @@ def scan(
     N: tl.constexpr,
     HALVE: tl.constexpr,
     RULES: tl.constexpr,
+    GRADED: tl.constexpr,
 ):
     """Runs a tile over the steps from FIRST on, whose sums are [P, N, STEPS]: the earlier half, then the later."""
     if STEPS > 1:
         early, late = tl.split(tl.permute(tl.reshape(sums, (P, N, 2, STEPS // 2)), (0, 1, 3, 2)))
         v, word = scan(
             early, v, word, threshold, bias, bias_step, position, channel, looked, by,
-            FIRST, STEPS // 2, T, P, N, HALVE, RULES,
+            FIRST, STEPS // 2, T, P, N, HALVE, RULES, GRADED,
         )  # fmt: skip
         if FIRST + STEPS // 2 < T:
             v, word = scan(
                 late, v, word, threshold, bias, bias_step, position, channel, looked, by,
-                FIRST + STEPS // 2, STEPS // 2, T, P, N, HALVE, RULES,
+                FIRST + STEPS // 2, STEPS // 2, T, P, N, HALVE, RULES, GRADED,
             )  # fmt: skip
         return v, word
     else:
         current = tl.reshape(sums, (P, N))
         if HALVE:
             current = current * 0.5
-        return step(v, current, word, threshold, bias, bias_step, position, channel, looked, by, FIRST, RULES)
+        return step(v, current, word, threshold, bias, bias_step, position, channel, looked, by, FIRST, RULES, GRADED)
 
 
-@triton.jit(do_not_specialize=["positions", "bias_step"])
+@triton.jit(do_not_specialize=["positions", "bias_step", "out_apart"])
 def layer(
     words,
     pitches,
@@ -192,6 +192,7 @@ def layer(
     bias_step,
     out,
     out_pitch,
+    out_apart,
     after,
     positions,
     INPUTS: tl.constexpr,
@@ -206,6 +207,7 @@ def layer(
     THRESHOLD: tl.constexpr,
     START: tl.constexpr,
     RULES: tl.constexpr,
+    GRADED: tl.constexpr,
     KEEP: tl.constexpr,
     PARTS: tl.constexpr,
     P: tl.constexpr,
@@ -220,9 +222,10 @@ def layer(
     words, pitches, weights  of each input; weights [PLANES, OUTPUTS, row]
     taps, tap_weights        of each tap; weights [OUTPUTS] in the type of the sums
     threshold, start, bias   see `spread` and `step`: THRESHOLD, START and RULES say over what each spreads
-    out                      words [positions, out_pitch]; with PARTS > 1 sums [PARTS, T, positions, OUTPUTS] instead,
-                             of which each part has its share of the inputs, for `taps_kernel.neurons`
-    after                    potentials [positions, OUTPUTS], written where KEEP
+    out                      words [positions, out_pitch], those of further planes as in `store_words`; with PARTS > 1
+                             sums [PARTS, T, positions, OUTPUTS] instead, of which each part has its share of the
+                             inputs, for `taps_kernel.neurons`
+    after                    potentials [positions, OUTPUTS], or those and counts, written where KEEP
     STEPS                    T rounded up to a power of two
     WIDE                     currents can leave 32 bits; with PLANES of 5 the sums can as well, and the two lowest
                              planes are summed apart from the others
@@ -275,11 +278,9 @@ def layer(
             looked = looked + (look(taps[i], tap_pitches[i], image, depth, row, column, channel, valid, TAPS, i),)
             by = by + (tl.load(tap_weights[i] + channel)[None, :],)
         theta = spread(threshold, real, channel, THRESHOLD, IMAGE, OUTPUTS)
-        v = spread(start, real, channel, START, IMAGE, OUTPUTS)
         if INTEGER:
             theta = theta.to(tl.int32)
-            v = v.to(tl.int32)
-        v = bounded(v + tl.zeros([P, N], v.dtype), NUMBER)
+        v, word = begin(start, positions, real, channel, P, N, START, RULES, GRADED)
         if PLANES > 4:
             sums = (upper.to(tl.int64) << 16) + total
         elif WIDE:
@@ -288,11 +289,7 @@ def layer(
             sums = total
         sums = tl.permute(tl.reshape(sums, (P, STEPS, N)), (0, 2, 1))
         v, word = scan(
-            sums, v, tl.zeros([P, N], tl.int32), theta, bias, bias_step, real, channel, looked, by,
-            0, STEPS, T, P, N, HALVE, RULES,
+            sums, v, word, theta, bias, bias_step, real, channel, looked, by,
+            0, STEPS, T, P, N, HALVE, RULES, GRADED,
         )  # fmt: skip
-        at = out + position.to(tl.int64)[:, None] * out_pitch + channel[None, :]
-        tl.store(at, word.to(out.dtype.element_ty), mask=stored)
-        if KEEP:
-            at = after + position.to(tl.int64)[:, None] * OUTPUTS + channel[None, :]
-            tl.store(at, v.to(after.dtype.element_ty), mask=stored)
+        finish(v, word, out, out_pitch, out_apart, after, positions, position, channel, stored, KEEP, RULES, GRADED)

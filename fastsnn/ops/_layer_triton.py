@@ -9,10 +9,13 @@ import triton.language as tl
 from torch import Tensor
 
 from fastsnn import _env, _gpu, _triton
+from fastsnn.firing import firing_of
 from fastsnn.ops import _layer_kernel, _taps_kernel, _three
+from fastsnn.ops._graded_kernel import graded, planes_apart, within_a_step
 from fastsnn.ops._inputs import sorted_inputs
 from fastsnn.ops._neuron_kernel import NUMBERS
 from fastsnn.ops._repeated import within_32_bits
+from fastsnn.ops._spread_triton import spread, spread_bias, spread_start
 from fastsnn.ops._step import HALVES
 from fastsnn.ops._tile_cache import TILES
 from fastsnn.ops._tiles import Problem, Tile, choices, power, usual
@@ -31,8 +34,8 @@ class TritonPlan:
                 as in the native module's `Plan`; weights may also be int8 (values are int32), float16 or bfloat16
                 (values are float32)
     tile        None takes what was measured for this shape and batch on this kind of GPU, or else the usual one
-    proven      look at the numbers once, so that 32-bit sums are only widened where they can leave 32 bits. That waits
-                for the GPU; without it they are always widened
+    proven      look at the numbers once, so that 32-bit sums and potentials are only widened where they can leave 32
+                bits. That waits for the GPU; without it they are always widened
 
     Nothing is checked here: `conv_if` and `linear_if` have. A plan may run in several threads at once.
     """
@@ -58,7 +61,7 @@ class TritonPlan:
         self.shape, self.dtype, self.tile = tuple(shape), threshold.dtype, tile
         self.out = tuple(_three.sizes(shape[1:-1]))
         self.number = NUMBERS[self.dtype]
-        self.hard, self.strict = reset == "hard", comparator == ">"
+        self.firing, self.strict = firing_of(reset), comparator == ">"
         self.wide = self.number == "i32" and (not proven or not within_32_bits(weights, bias, bias_varies))
         self.products, self.looks, self.groups = sorted_inputs(
             inputs, weights, stride, padding, dilation, groups, self.wide, proven
@@ -66,8 +69,9 @@ class TritonPlan:
         self.planes = len(self.products[0].weight) if self.products else 1
         self.pooled = any(max(p.pooled) > 1 for p in self.products)
         self.operand = self.products[0].weight.dtype if self.products else torch.float32
-        self._threshold, self._v = self._spread(threshold), self._spread(v)
-        self._bias, self._varies = None if bias is None else self._spread_bias(bias), bias_varies
+        self.wide_step = self.number == "i32" and not (proven and within_a_step(self.firing, threshold))
+        self._threshold, self._v = spread(threshold, self.shape), spread_start(v, self.shape, self.firing)
+        self._bias, self._varies = None if bias is None else spread_bias(bias, self.shape), bias_varies
         self._device = threshold.device
         self._tiles: dict[Problem, Tile] = {}
         self._tables: dict[tuple[int, torch.dtype], Tensor] = {}
@@ -111,7 +115,9 @@ class TritonPlan:
             self._tiles.pop(problem, None)
 
     def _key(self, problem: Problem) -> str:
-        return f"{problem} {self.operand} x {self.planes}: {[p.geometry for p in self.products]} {len(self.looks)}"
+        neurons = "" if self.firing.plain else f" {self.firing.at(0).code}"
+        products = [p.geometry for p in self.products]
+        return f"{problem} {self.operand} x {self.planes}: {products} {len(self.looks)}{neurons}"
 
     def tile_for(self, batch: int, T: int) -> Tile:
         """The tile that a launch takes."""
@@ -131,6 +137,7 @@ class TritonPlan:
         keep: bool = True,
         bias: Tensor | None = None,
         out: Tensor | None = None,
+        first: int = 0,
     ) -> tuple[Tensor, Tensor | None]:
         """T steps: (words [B, *S', O], potentials after them, or None where they are not to be kept).
 
@@ -138,21 +145,29 @@ class TritonPlan:
         v       contiguous potentials [B, *S', O] to go on from; None for those of a fresh run
         bias    in place of the plan's, spreads over [T, B, *S', O] from the right
         out     words to write to, packed like `words`
+        first   steps of the run before these
+
+        Words of neurons with several planes are [planes, B, *S', O], each plane packed; those that count go on from
+        potentials and counts [2, B, *S', O], or start from potentials, and end with potentials and counts.
         """
         batch = words[0].shape[0]
         shape = (batch, *self.shape[1:])
         device = words[0].device
-        out = torch.empty(shape, dtype=word_dtype(T), device=device) if out is None else out
-        after = torch.empty(shape, dtype=self.dtype, device=device) if keep else None
+        firing = self.firing.at(first or self.firing.first)
+        out = torch.empty(firing.words_of(shape), dtype=word_dtype(T), device=device) if out is None else out
+        after = torch.empty(firing.state_of(shape), dtype=self.dtype, device=device) if keep else None
         positions = batch * prod(self.out)
         if positions == 0:
             return out, after
         # spread over all neurons even where there is one image: another kernel would have to be compiled for it
-        start, per_start = self._v if v is None else (v, "all")
+        start, per_start = self._v if v is None else spread_start(v, shape, firing, whole=True)
         given, per_bias, steps = self._bias or (start, "none", False)
         if bias is not None:
             given, per_bias, steps = self._spread_call(bias, shape, T)
         neurons = (*self._threshold[:1], start, given, given.numel() // T if steps else 0)
+        pitch = _gpu.pitch(out if len(firing.planes) == 1 else out[0])
+        apart, unit = planes_apart(out, firing, prod(self.out) * pitch)
+        neuron = (self.number, per_bias, steps, prod(self.out), self.shape[-1], firing.reset == "hard", self.strict)
         rules = {
             "OUT": self.out,
             "OUTPUTS": self.shape[-1],
@@ -160,10 +175,11 @@ class TritonPlan:
             "WIDE": self.wide,
             "THRESHOLD": self._threshold[1],
             "START": per_start,
-            "RULES": (self.number, per_bias, steps, prod(self.out), self.shape[-1], self.hard, self.strict),
+            "RULES": neuron,
+            "GRADED": graded(firing, T, self.number, self.wide_step, unit),
             "enable_fp_fusion": False,
         }
-        ends = (out, _gpu.pitch(out), out if after is None else after, positions)
+        ends = (out, pitch, apart, out if after is None else after, positions)
         looks = (
             tuple(words[look.source] for look in self.looks),
             tuple(_gpu.pitch(words[look.source]) for look in self.looks),
@@ -210,7 +226,7 @@ class TritonPlan:
         keep: bool,
     ) -> None:
         steps = power(rules["T"])
-        P, grid = self.grid(tile, ends[3], steps)
+        P, grid = self.grid(tile, ends[-1], steps)
         seen = [words[p.source] for p in self.products]
         _layer_kernel.layer[grid](
             tuple(seen),
@@ -241,7 +257,8 @@ class TritonPlan:
         """Whether registers are kept so few that two blocks fit a multiprocessor: only where none then spill."""
         looked = bool(self.looks) and (self.number == "i16" or steps <= 8)
         few = steps <= 4 and self.operand in HALVES
-        if self.pooled or looked or few or _env.TRITON_INTERPRET:
+        many = len(self.firing.planes) > (6 if self.firing.gains(1) is None else 3)
+        if self.pooled or looked or few or many or _env.TRITON_INTERPRET:
             return False
         # asked of Triton, which may compile for another GPU than there is
         return triton.runtime.driver.active.get_current_target().arch >= 90
@@ -252,31 +269,9 @@ class TritonPlan:
             self._tables[key] = shift_table(steps, words, self.operand, _env.TRITON_INTERPRET, device)
         return self._tables[key]
 
-    def _spread(self, values: Tensor, steps: tuple[int, ...] = ()) -> tuple[Tensor, str]:
-        """Values over the neurons as numbers for each channel, each neuron of an image, or of all images.
-
-        steps  (T,): so many of them, one for each step
-        """
-        size = values.shape[len(steps) :]
-        while size and size[0] == 1:
-            size = size[1:]
-        if len(size) <= 1:
-            return values.reshape((*steps, -1)).expand((*steps, self.shape[-1])).contiguous(), "channel"
-        per, over = ("image", self.shape[1:]) if len(size) < len(self.shape) else ("all", (size[0], *self.shape[1:]))
-        values = values.reshape((*steps, *[1] * (len(over) - len(size)), *size))
-        return values.expand((*steps, *over)).contiguous(), per
-
     def _spread_call(self, bias: Tensor, shape: tuple[int, ...], T: int) -> tuple[Tensor, str, bool]:
-        """The same of the bias of a call."""
+        """The bias of a call, over what it spreads, and whether every step has its own."""
         each = bias.ndim > len(shape)
         if each and not self._varies:
-            return self._spread_bias(bias)
+            return spread_bias(bias, self.shape)
         return bias.expand((T, *shape) if each else shape).contiguous(), "all", each
-
-    def _spread_bias(self, bias: Tensor) -> tuple[Tensor, str, bool]:
-        """The same of a bias, and whether every step has its own."""
-        if bias.ndim <= len(self.shape):
-            return *self._spread(bias), False
-        if bias.shape[0] == 1:
-            return *self._spread(bias[0]), False
-        return *self._spread(bias, tuple(bias.shape[:1])), True

@@ -10,7 +10,10 @@ import triton.language as tl
 from torch import Tensor
 
 from fastsnn import _triton
-from fastsnn.ops._neuron_kernel import NUMBERS, bounded, fire, saturated
+from fastsnn.firing import firing_of
+from fastsnn.ops._graded_kernel import begun, emit, graded, planes_apart, store_state, store_words
+from fastsnn.ops._neuron_kernel import NUMBERS, bounded, saturated
+from fastsnn.ops._step import goes_on
 from fastsnn.spikes import word_dtype
 
 # of each thread's loads and stores, the widest that there are
@@ -60,7 +63,7 @@ def _drive(current, bias, BIAS: tl.constexpr, NUMBER: tl.constexpr):
         return current + bias
 
 
-@triton.jit(do_not_specialize=["units"])
+@triton.jit(do_not_specialize=["units", "apart"])
 def _neurons_kernel(
     currents,
     v,
@@ -74,6 +77,7 @@ def _neurons_kernel(
     bias_period,
     width,
     pitch,
+    apart,
     UNIT: tl.constexpr,
     T: tl.constexpr,
     CONSTANT: tl.constexpr,
@@ -87,6 +91,7 @@ def _neurons_kernel(
     BIAS_STEPS: tl.constexpr,
     HARD: tl.constexpr,
     STRICT: tl.constexpr,
+    GRADED: tl.constexpr,
     KEEP: tl.constexpr,
     PITCHED: tl.constexpr,
     WIDTH_FACTOR: tl.constexpr,
@@ -97,7 +102,12 @@ def _neurons_kernel(
     # a multiple of UNIT to the compiler's eyes, which is what wide loads and stores of every step's row depend on
     count = units.to(tl.int64) * UNIT
     inside = at < count
-    u = bounded(tl.broadcast_to(_values(v, at, inside, v_period, V, V_FACTOR, NUMBER), [BLOCK]), NUMBER)
+    FORM: tl.constexpr = "each" if V == "state" else V
+    u = bounded(tl.broadcast_to(_values(v, at, inside, v_period, FORM, V_FACTOR, NUMBER), [BLOCK]), NUMBER)
+    emitted = tl.zeros([BLOCK], u.dtype)
+    if V == "state":
+        emitted = _values(v + count, at, inside, v_period, FORM, V_FACTOR, NUMBER)
+    state, word = begun(u, emitted, GRADED)
     theta = _values(threshold, at, inside, threshold_period, THRESHOLD, THRESHOLD_FACTOR, NUMBER)
     add = 0
     if BIAS != "none" and not BIAS_STEPS:
@@ -106,7 +116,6 @@ def _neurons_kernel(
     drive = current
     if not BIAS_STEPS:
         drive = _drive(current, add, BIAS, NUMBER)
-    word = tl.zeros([BLOCK], tl.int32)
     for t in tl.static_range(T):
         if t > 0 and not CONSTANT:
             current = tl.load(currents + t * count + at, mask=inside, other=0)
@@ -115,16 +124,16 @@ def _neurons_kernel(
             add = _values(row, at, inside, bias_period, BIAS, BIAS_FACTOR, NUMBER)
         if BIAS_STEPS or (t > 0 and not CONSTANT):
             drive = _drive(current, add, BIAS, NUMBER)
-        u, word = fire(u, drive, theta, word, t, NUMBER, HARD, STRICT)
+        state, word = emit(state, drive, theta, word, t, NUMBER, HARD, STRICT, GRADED)
     to = words + at
     if PITCHED:
         laps, place = _repeating(width, WIDTH_FACTOR, BLOCK)
         line, column = _within(place, width, WIDTH_FACTOR)
         line += laps.to(tl.int64) * (BLOCK // WIDTH_FACTOR)
         to = words + tl.max_contiguous(tl.multiple_of(line * pitch + column, PITCH_FACTOR), PITCH_FACTOR)
-    tl.store(to, word.to(words.dtype.element_ty), mask=inside)
+    store_words(to, apart, word, inside, GRADED)
     if KEEP:
-        tl.store(after + at, u.to(after.dtype.element_ty), mask=inside)
+        store_state(after + at, count, state, inside, GRADED)
 
 
 def run(
@@ -144,16 +153,23 @@ def run(
     current  contiguous; v, threshold and bias in its dtype, spread over the neurons as in `if_steps`
     keep     False: the potentials after the last step are not wanted
     out      words to write to, contiguous but for a last dimension that may be part of a longer one
+
+    Words of neurons with several planes are [planes, *N], which may lie apart; what those that count are left in is
+    potentials and counts [2, *N], and `v` may be that.
     """
     shape = current.shape if constant else current.shape[1:]
     count = shape.numel()
-    out = torch.empty(shape, dtype=word_dtype(T), device=current.device) if out is None else out
-    after = torch.empty(shape, dtype=current.dtype, device=current.device) if keep else None
+    firing, number = firing_of(reset), NUMBERS[current.dtype]
+    out = torch.empty(firing.words_of(shape), dtype=word_dtype(T), device=current.device) if out is None else out
+    after = torch.empty(firing.state_of(shape), dtype=current.dtype, device=current.device) if keep else None
     if not count:
         return out, after
     block = THREADS * BYTES // current.element_size()
     # as many as there are neurons, and be it a batch of one, potentials are taken for those of each neuron
-    start, v_period, v_form = (v.contiguous(), 1, "each") if v.shape == shape else _spread(v, shape, block)
+    if goes_on(firing, v, shape):
+        start, v_period, v_form = v.contiguous(), 1, "state"
+    else:
+        start, v_period, v_form = (v.contiguous(), 1, "each") if v.shape == shape else _spread(v, shape, block)
     theta, threshold_period, threshold_form = _spread(threshold, shape, block)
     add, bias_period, bias_form = bias, 1, "none"
     bias_steps = bias is not None and bias.ndim > len(shape) and bias.shape[0] > 1
@@ -161,9 +177,10 @@ def run(
         bias = bias[0] if bias.ndim > len(shape) and not bias_steps else bias
         add, bias_period, bias_form = _spread(bias, shape, block, (T,) if bias_steps else ())
     width = shape[-1] if shape else 1
-    pitch = _pitch(out, width)
+    pitch = _pitch(out if len(firing.planes) == 1 else out[0], width)
     # of one item of the batch, so that a batch of another size finds the kernel compiled
     unit = gcd(shape[1:].numel() if len(shape) > 1 else count, 16)
+    apart, apart_unit = planes_apart(out, firing, shape[1:-1].numel() * pitch if len(shape) > 1 else count)
     with _triton.on(current):
         _neurons_kernel[(triton.cdiv(count, block),)](
             current,
@@ -178,10 +195,11 @@ def run(
             bias_period,
             width,
             pitch,
+            apart,
             UNIT=unit,
             T=T,
             CONSTANT=constant,
-            NUMBER=NUMBERS[current.dtype],
+            NUMBER=number,
             V=v_form,
             V_FACTOR=gcd(v_period, block),
             THRESHOLD=threshold_form,
@@ -189,8 +207,9 @@ def run(
             BIAS=bias_form,
             BIAS_FACTOR=gcd(bias_period, block),
             BIAS_STEPS=bias_steps,
-            HARD=reset == "hard",
+            HARD=firing.reset == "hard",
             STRICT=comparator == ">",
+            GRADED=graded(firing, T, number, number == "i32", apart_unit),
             KEEP=keep,
             PITCHED=pitch != width,
             WIDTH_FACTOR=gcd(width, block),

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from fastsnn import _native
-from fastsnn.ops import _three
-from fastsnn.ops._step import value_dtype
+from fastsnn.firing import firing_of
+from fastsnn.ops import _rule, _three
+from fastsnn.ops._step import goes_on, value_dtype
 from fastsnn.spikes import word_dtype
 
 NUMBERS = {torch.int16: "i16", torch.int32: "i32", torch.float32: "f32", torch.float64: "f64"}
@@ -30,6 +31,8 @@ class Plan:
     dense       look at every word of grouped convolutions at every step, instead of at lists of spikes; never a
                 different result, and neither is `vectors`
     bias_varies the calls may bring any biases, below 2^30 in fixed point; else such as do not reach beyond `bias`
+
+    reset       as in operators: "soft", "hard", or a code of `fastsnn.firing`
 
     Nothing is checked here: `conv_if` and `linear_if` have. A plan may run in several threads at once.
     """
@@ -55,11 +58,12 @@ class Plan:
         cpu = _native.load()
         weights = [w.to(value_dtype(w.dtype)) for w in weights]
         self.dtype, self.shape, self.dense = weights[0].dtype, tuple(shape), dense
+        self.firing = firing_of(reset)
         dims = len(shape) - 2
         exact = not self.dtype.is_floating_point
         reach = float(bias.double().abs().max()) if exact and bias is not None and bias.numel() else 0.0
         reach = 2.0**30 if exact and bias_varies else reach
-        least = float(threshold.min()) if exact and threshold.numel() else 0.0
+        least = _rule.least(self.firing, threshold)
         terms = []
         for i, (size, weight) in enumerate(zip(inputs, weights, strict=True)):
             part = slice(i * dims, (i + 1) * dims)
@@ -67,12 +71,14 @@ class Plan:
             terms.append(cpu.Term(_three.sizes(size[:-1]), size[-1], groups[i], *window, weight.data_ptr()))
         out = _three.sizes(shape[1:-1])
         number = getattr(cpu.Number, NUMBERS[self.dtype])
-        hard, strict = reset == "hard", comparator == ">"
+        hard, strict = self.firing.reset == "hard", comparator == ">"
         self._plan = cpu.Plan(number, terms, out, shape[-1], hard, strict, reach, least, vectors, dense)
         # kept, because only their addresses are in the spreads
         self._kept = (threshold, v, bias)
-        self._threshold, self._v = self._spread(threshold), self._spread(v)
-        self._bias = cpu.Spread(0, [0] * 6) if bias is None else self._spread(bias)
+        self._start, self._none = v, cpu.Spread(0, [0] * 6)
+        self._threshold = self._spread(threshold)
+        self._v = self._none if goes_on(self.firing, v, shape) else self._spread(v)
+        self._bias = self._none if bias is None else self._spread(bias)
 
     @property
     def vectors(self) -> int:
@@ -97,6 +103,7 @@ class Plan:
         keep: bool = True,
         bias: Tensor | None = None,
         out: Tensor | None = None,
+        first: int = 0,
     ) -> tuple[Tensor, Tensor | None]:
         """T steps: (words [B, *S', O], potentials after them, or None where they are not to be kept).
 
@@ -104,25 +111,38 @@ class Plan:
         v       contiguous potentials [B, *S', O] to go on from; None for those of a fresh run
         bias    in place of the plan's, spreads over [T, B, *S', O] from the right
         out     contiguous words to write to
+        first   steps of the run before these
+
+        Neurons of several planes, or that count: words and potentials are as `if_steps` says.
         """
-        batch = words[0].shape[0]
+        batch, firing = words[0].shape[0], self.firing
         shape = (batch, *self.shape[1:])
-        out = torch.empty(shape, dtype=word_dtype(T)) if out is None else out
-        after = torch.empty(shape, dtype=self.dtype) if keep else None
+        out = torch.empty(firing.words_of(shape), dtype=word_dtype(T)) if out is None else out
+        after = torch.empty(firing.state_of(shape), dtype=self.dtype) if keep else None
+        start, count = self._state(v, shape)
         self._plan.run(
             [w.data_ptr() for w in words],
             [w.element_size() for w in words],
             batch,
             T,
-            self._v if v is None else self._spread(v),
+            start,
             self._threshold,
             self._bias if bias is None else self._spread(bias),
             out.data_ptr(),
             out.element_size(),
             0 if after is None else after.data_ptr(),
+            _rule.native(firing.at(first or firing.first), T, self.dtype),
+            count,
             torch.get_num_threads(),
         )
         return out, after
+
+    def _state(self, v: Tensor | None, shape: tuple[int, ...]) -> tuple[Any, Any]:
+        """Where potentials and counts begin, as spreads."""
+        start = self._start if v is None else v
+        if goes_on(self.firing, start, shape):
+            return self._spread(start[0]), self._spread(start[1])
+        return self._v if v is None else self._spread(v), self._none
 
     def _spread(self, tensor: Tensor) -> Any:
         """Address and strides of a tensor over [T, B, depth, height, width, O]; 0 where it is one for all."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fastsnn import _cuda, _gpu
 from fastsnn.ops._inputs import Input, digits, planes_of
+from fastsnn.ops._neurons_cuda import RULE
 
 # the oldest GPUs whose tensor cores take 32 bytes of a sum at a time
 LEAST_CAPABILITY = (8, 0)
@@ -19,8 +20,9 @@ WARPS, WARP_ROWS = THREADS // 32, 32
 WORD_BYTES = {8: 1, 16: 2, 32: 4}
 # inputs that one layer may have, as csrc/layer/term.cuh has room for, and numbers that describe one window there
 MOST_INPUTS, WINDOW = 32, 19
-# of the struct that layers of either kind are launched with
+# of the struct that layers of either kind are launched with, by whether their neurons are graded
 FORMAT = f"<{2 * MOST_INPUTS + 5}q{MOST_INPUTS + 6}q{MOST_INPUTS}i{WINDOW * MOST_INPUTS}i14i"
+CALLS = {False: ("LayerCall", FORMAT), True: ("GradedLayerCall", f"{FORMAT}{RULE}2q")}
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,14 @@ def slices(event: Input) -> int:
 
 
 def instance(
-    operand: torch.dtype, values: torch.dtype, sums: torch.dtype, words: torch.dtype, steps: int
+    operand: torch.dtype, values: torch.dtype, sums: torch.dtype, words: torch.dtype, steps: int, graded: bool = False
 ) -> _cuda.Kernel:
     """The kernel for products, neurons, sums and words of a type, for up to `steps` steps."""
-    kinds = ", ".join([*(_cuda.TYPES[kind] for kind in (operand, values, sums)), _cuda.WORDS[words], str(steps)])
-    return _cuda.Kernel("layer/products.cu", f"products<{kinds}>", "LayerCall", FORMAT, THREADS, 2)
+    call, form = CALLS[graded]
+    kinds = ", ".join(
+        [*(_cuda.TYPES[kind] for kind in (operand, values, sums)), _cuda.WORDS[words], str(steps), *[call] * graded]
+    )
+    return _cuda.Kernel("layer/products.cu", f"products<{kinds}>", call, form, THREADS, 2)
 
 
 def shared(operand: torch.dtype, steps: int) -> int:

@@ -6,7 +6,8 @@ A tile is [P, N]: P output positions (of all images, one after the other) and N 
 import triton
 import triton.language as tl
 
-from fastsnn.ops._neuron_kernel import fire, saturated
+from fastsnn.ops._graded_kernel import begun, emit, store_state, store_words
+from fastsnn.ops._neuron_kernel import bounded, saturated
 
 
 @triton.jit
@@ -63,14 +64,16 @@ def step(
     by,
     t: tl.constexpr,
     RULES: tl.constexpr,
+    GRADED: tl.constexpr,
 ):
-    """Step t of a tile: (v, word).
+    """Step t of a tile: (v, word), or state and words as `emit` has them.
 
     current     the sum over the inputs that are matrix products
     looked, by  words [P, N] and weights [1, N] of the taps that are looked at
     bias        where biases are; `bias_step` numbers further are those of the next step
     RULES       NUMBER; over what biases spread, or "none"; whether each step has its own; positions of an image;
                 channels; hard reset; comparator ">"
+    GRADED      as in `_graded_kernel`
     """
     NUMBER: tl.constexpr = RULES[0]
     PER: tl.constexpr = RULES[1]
@@ -88,4 +91,56 @@ def step(
         if RULES[2]:
             bias += t * bias_step
         current += spread(bias, position, channel, PER, IMAGE, OUTPUTS).to(current.dtype)
-    return fire(v, saturated(current, NUMBER), threshold, word, t, NUMBER, HARD, STRICT)
+    return emit(v, saturated(current, NUMBER), threshold, word, t, NUMBER, HARD, STRICT, GRADED)
+
+
+@triton.jit
+def begin(
+    start,
+    positions,
+    position,
+    channel,
+    P: tl.constexpr,
+    N: tl.constexpr,
+    START: tl.constexpr,
+    RULES: tl.constexpr,
+    GRADED: tl.constexpr,
+):
+    """(state, words) of a tile before its first step.
+
+    start  potentials, over what START says as in `spread`, or "state": potentials and counts [2, positions, OUTPUTS]
+    """
+    NUMBER: tl.constexpr = RULES[0]
+    v = spread(start, position, channel, START, RULES[3], RULES[4])
+    if NUMBER != "f32":
+        v = v.to(tl.int32)
+    v = bounded(v + tl.zeros([P, N], v.dtype), NUMBER)
+    count = tl.zeros([P, N], v.dtype)
+    if START == "state":
+        counts = start + positions.to(tl.int64) * RULES[4]
+        count = spread(counts, position, channel, "all", RULES[3], RULES[4]).to(v.dtype)
+    return begun(v, count, GRADED)
+
+
+@triton.jit
+def finish(
+    state,
+    words,
+    out,
+    pitch,
+    apart,
+    after,
+    positions,
+    position,
+    channel,
+    stored,
+    KEEP: tl.constexpr,
+    RULES: tl.constexpr,
+    GRADED: tl.constexpr,
+):
+    """Writes the words of a tile, and its state where KEEP; `stored` is where it has neurons."""
+    far = position.to(tl.int64)[:, None]
+    store_words(out + far * pitch + channel[None, :], apart, words, stored, GRADED)
+    if KEEP:
+        neurons = positions.to(tl.int64) * RULES[4]
+        store_state(after + far * RULES[4] + channel[None, :], neurons, state, stored, GRADED)

@@ -3,11 +3,10 @@
 import triton
 import triton.language as tl
 
-from fastsnn.ops._neuron_kernel import bounded
-from fastsnn.ops._step_kernel import look, place, spread, step
+from fastsnn.ops._step_kernel import begin, finish, look, place, spread, step
 
 
-@triton.jit(do_not_specialize=["positions", "bias_step"])
+@triton.jit(do_not_specialize=["positions", "bias_step", "out_apart"])
 def neurons(
     sums,
     taps,
@@ -19,6 +18,7 @@ def neurons(
     bias_step,
     out,
     out_pitch,
+    out_apart,
     after,
     positions,
     TAPS: tl.constexpr,
@@ -29,6 +29,7 @@ def neurons(
     THRESHOLD: tl.constexpr,
     START: tl.constexpr,
     RULES: tl.constexpr,
+    GRADED: tl.constexpr,
     KEEP: tl.constexpr,
     PARTS: tl.constexpr,
     P: tl.constexpr,
@@ -49,22 +50,16 @@ def neurons(
         looked = looked + (look(taps[i], tap_pitches[i], image, depth, row, column, channel, valid, TAPS, i),)
         by = by + (tl.load(tap_weights[i] + channel)[None, :],)
     theta = spread(threshold, real, channel, THRESHOLD, IMAGE, OUTPUTS)
-    v = spread(start, real, channel, START, IMAGE, OUTPUTS)
     NUMBER: tl.constexpr = RULES[0]
     KIND: tl.constexpr = tl.float32 if NUMBER == "f32" else (tl.int64 if WIDE else tl.int32)
     if NUMBER != "f32":
         theta = theta.to(tl.int32)
-        v = v.to(tl.int32)
-    v = bounded(v + tl.zeros([P, N], v.dtype), NUMBER)
-    word = tl.zeros([P, N], tl.int32)
+    v, word = begin(start, positions, real, channel, P, N, START, RULES, GRADED)
     for t in tl.static_range(T):
         current = tl.zeros([P, N], KIND)
         for part in tl.static_range(PARTS):
             line = tl.cast(part * T + t, tl.int64) * positions + real
             current += tl.load(sums + line[:, None] * OUTPUTS + channel[None, :])
-        v, word = step(v, current, word, theta, bias, bias_step, real, channel, looked, by, t, RULES)
+        v, word = step(v, current, word, theta, bias, bias_step, real, channel, looked, by, t, RULES, GRADED)
     stored = valid[:, None] & (within < OUTPUTS)[None, :]
-    far = position.to(tl.int64)[:, None]
-    tl.store(out + far * out_pitch + channel[None, :], word.to(out.dtype.element_ty), mask=stored)
-    if KEEP:
-        tl.store(after + far * OUTPUTS + channel[None, :], v.to(after.dtype.element_ty), mask=stored)
+    finish(v, word, out, out_pitch, out_apart, after, positions, position, channel, stored, KEEP, RULES, GRADED)

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from fastsnn.convert.capture import capture
 from fastsnn.convert.lower import lower
 from fastsnn.convert.maxpool import POLICIES, apply_policy
+from fastsnn.emission import output
 from fastsnn.errors import ConversionError
 from fastsnn.network import SpikingNetwork
-from fastsnn.ops.pack import counts
+from fastsnn.neurons import IF
 from fastsnn.profile.schema import Activation, NotMeasurable, unavailable
 from fastsnn.program import Layer, NeuronLayer, Program
 from fastsnn.program.program import channels_last
@@ -62,20 +63,23 @@ def activations(
     scale = units if dense is None else {}
     pairs = {name: _Pairs() for name in units}
     for x in images.split(BATCH):
-        spikes = {name: torch.zeros((), dtype=torch.int64) for name in units}
-        for _, words, _ in snn.chunks(x, T, record=units):
-            spikes = {name: counts(words[name]) + spikes[name].to(x.device) for name in units}
-        found.dense(channels_last(x.to(snn.real())), clip=False, watch=_compare(pairs, scale, spikes, units, T))
+        means, first = {name: torch.zeros((), dtype=torch.float64, device=x.device) for name in units}, 0
+        for steps, words, _ in snn.chunks(x, T, record=units):
+            for name, layer in snn.program.neurons.items():
+                part = output(words[name], layer.neuron, steps, first) / layer.neuron.steps_of(T)
+                means[name] = means[name] + part
+            first += steps
+        found.dense(channels_last(x.to(snn.real())), clip=False, watch=_compare(pairs, scale, means, units))
     return {name: sums.result() for name, sums in pairs.items()}
 
 
 def _compare(
-    pairs: dict[str, _Pairs], scale: dict[str, Tensor], spikes: dict[str, Tensor], units: dict[str, Tensor], T: int
+    pairs: dict[str, _Pairs], scale: dict[str, Tensor], means: dict[str, Tensor], units: dict[str, Tensor]
 ) -> Callable[[Layer, Tensor], None]:
     def watch(layer: Layer, value: Tensor) -> None:
         if isinstance(layer, NeuronLayer):
             unit = units[layer.name].double()
-            pairs[layer.name].add(value * scale.get(layer.name, 1), spikes[layer.name].double() * unit / T)
+            pairs[layer.name].add(value * scale.get(layer.name, 1), means[layer.name] * unit)
 
     return watch
 
@@ -92,7 +96,7 @@ def _dense_program(snn: SpikingNetwork, dense: nn.Module | None, images: Tensor)
         with torch.inference_mode(False), torch.no_grad():
             graph = capture(dense, images[:1].clone()).graph
             for policy in POLICIES:
-                program = lower(apply_policy(graph, policy), _Ones(), next(iter(snn.program.neurons.values())).neuron)
+                program = lower(apply_policy(graph, policy), _Ones(), IF())
                 if {name: layer.shape for name, layer in program.neurons.items()} == shapes:
                     return program.to(images.device, snn.real())
     except ConversionError as error:

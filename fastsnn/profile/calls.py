@@ -72,13 +72,14 @@ def conv_if(
         part = slice(i * dims, (i + 1) * dims)
         geometry = (tuple(stride[part]), tuple(padding[part]), tuple(dilation[part]))
         sizes = tuple(w.shape[1:-1])
-        kind = _kind(ConvTerm("", weight, tuple(out[0].shape[1:]), *geometry, groups[i]))
+        kind = _kind(ConvTerm("", weight, (), *geometry, groups[i]))
         reads.append(Read(w, kind, conv_fan_out(sizes, weight, *geometry, groups[i])))
         kinds.append({"synapses": "conv", "residual": "identity", "pooling": "pool"}[kind])
         if kind == "synapses":
             found = conv_macs(sizes, weight, *geometry, groups[i])
             existing, borders = existing + found[0], borders + found[1]
-    return _layer("+".join(kinds) + " + IF", T, reads, weights, bias, out[0], existing, borders)
+    found_words = _together(out[0], words[0].ndim)
+    return _layer("+".join(kinds) + " + IF", T, reads, weights, bias, found_words, existing, borders)
 
 
 def linear_if(
@@ -94,15 +95,15 @@ def linear_if(
     reads = [Read(w, "synapses", linear_fan_out(weight)) for w, weight in zip(words, weights, strict=True)]
     existing = sum(int(read.fan_out.sum()) for read in reads)
     kind = "+".join(["linear"] * len(words)) + " + IF"
-    return _layer(kind, T, reads, weights, bias, out[0], existing, sum(w.numel() for w in weights))
+    return _layer(kind, T, reads, weights, bias, _together(out[0], 2), existing, sum(w.numel() for w in weights))
 
 
 def if_steps(currents: Tensor, v: Tensor, threshold: Tensor, bias: Tensor | None, *_: Any, out: Any) -> Call:
-    return _neurons(currents, bias, len(currents), out[0])
+    return _neurons(currents, bias, len(currents), _together(out[0], currents.ndim - 1))
 
 
 def if_constant(current: Tensor, v: Tensor, threshold: Tensor, bias: Tensor | None, T: int, *_: Any, out: Any) -> Call:
-    return _neurons(current, bias, T, out[0])
+    return _neurons(current, bias, T, _together(out[0], current.ndim))
 
 
 def pool(words: Tensor, *more: Any, out: Any) -> Call:
@@ -214,6 +215,11 @@ def _dense(
     inputs = x.numel() // max(len(x), 1)
     macs = len(x) * existing
     return Call(kind, 0, shape, [], None, macs, existing, borders, _numel(weight, bias), inputs, moved)
+
+
+def _together(words: Tensor, ndim: int) -> Tensor:
+    """Words of neurons with `ndim` dimensions; those of several planes as the words of more images."""
+    return words.flatten(0, 1) if words.ndim > ndim else words
 
 
 def _kind(term: ConvTerm) -> str:

@@ -46,13 +46,16 @@ class Converted:
         for T, words, outputs in self.snn.chunks(x, self.T, record=self._roots, over_time=True):
             for name, found in words.items():
                 readers = self._readers[name]
-                now, caused = count(found, T, [fan_out for *_, fan_out in readers])
+                several = len(self._layers[name].amplitudes) > 1
+                # spikes of all planes count, as those of so many images
+                counted = found.flatten(0, 1) if several else found
+                now, caused = count(counted, T, [fan_out for *_, fan_out in readers])
                 for (layer, i, _), by_step in zip(readers, caused, strict=True):
                     additions[layer][i, start : start + T] = by_step
                 if name in self._neurons:
                     counts[name] = counts[name].then(now) if name in counts else now
                 if name in rows:
-                    rows[name].add(found[0], T)
+                    rows[name].add(found[:, 0] if several else found[:1], T)
             parts.append(outputs[0])
             start += T
         self.rows = self.rows or rows

@@ -14,6 +14,7 @@ from fastsnn.program import (
     Layer,
     MaxPoolLayer,
     NeuronLayer,
+    PlaneLayer,
     Program,
     RouteLayer,
     ScaleTerm,
@@ -55,7 +56,7 @@ def layout(snn: SpikingNetwork, T: int) -> list[Facts]:
     rows = {row.layer: row for row in snn.report.rows}
     found = []
     for name, layer in snn.program.layers.items():
-        if isinstance(layer, InputLayer):
+        if isinstance(layer, InputLayer | PlaneLayer):
             continue
         row = rows[name]
         neurons = prod(layer.shape) if isinstance(layer, NeuronLayer) else 0
@@ -126,7 +127,10 @@ class _Reader:
 
     def reached(self, kind: str, source: str, connections: Tensor) -> list[Reach]:
         found = spread(source, connections, self.layers)
-        return [Reach(kind, source, root, reach) for root, reach in found.items()]
+        # planes are of one source
+        read = self.layers[source]
+        known = read.source if isinstance(read, PlaneLayer) else source
+        return [Reach(kind, known, root, reach) for root, reach in found.items()]
 
     def numbers(self, layer: Layer, source: str, connections: Tensor, kind: str | None = None) -> Macs:
         over_time = source in self.timed and layer.name in self.inner

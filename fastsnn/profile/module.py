@@ -69,7 +69,7 @@ class Module:
                 counts[name] = count(call.words, call.T)[0]
                 if first:
                     self.rows[name] = Rows.of(call.shape)
-                    self.rows[name].add(call.words[0], call.T)
+                    self.rows[name].add(call.words[:1], call.T)
         for path, (given, _) in recorder.networks.items():
             with torch.inference_mode():
                 found = self.inner[path].observe(given)[0]

@@ -133,12 +133,12 @@ class _Run:
     def __init__(self, batch: int, device: torch.device) -> None:
         self.batch, self.device = batch, device
         self.static: dict[str, Tensor] = {}
-        self.steps = 0
+        self.steps, self.asleep = 0, False
 
     def number(self, name: str, results: dict[str, Tensor], t: int) -> Tensor:
         raise KeyError(name)
 
-    def words(self, layer: Layer, T: int) -> Tensor:
+    def words(self, layer: NeuronLayer, T: int) -> Tensor:
         return torch.empty((self.batch, *layer.shape), dtype=word_dtype(T), device=self.device)
 
 

@@ -27,10 +27,10 @@ class Rows:
         return cls(torch.arange(min(MOST, size)) * size // min(MOST, size))
 
     def add(self, words: Tensor, T: int) -> None:
-        """T more steps of one image: words [*S, C]."""
-        shown = words.flatten()[self.neurons.to(words.device)].cpu()
+        """T more steps of one image: words [planes, *S, C]; a neuron fires where any of its planes does."""
+        shown = words.flatten(1)[:, self.neurons.to(words.device)].cpu()
         for t in range(T):
-            for row, fired in zip(self._steps, spikes_at(shown, t).tolist(), strict=True):
+            for row, fired in zip(self._steps, spikes_at(shown, t).any(0).tolist(), strict=True):
                 if fired:
                     row.append(self._done + t)
         self._done += T

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fastsnn.profile.schema import Bytes
-from fastsnn.program import GateLayer, InputLayer, Layer, NeuronLayer, Program, RouteLayer, ValueLayer
+from fastsnn.program import GateLayer, InputLayer, Layer, NeuronLayer, PlaneLayer, Program, RouteLayer, ValueLayer
 from fastsnn.spikes import word_dtype
 
 # of a number in the simulation in float32
@@ -21,7 +21,7 @@ def traffic(program: Program, lengths: Sequence[int], batch: int) -> dict[str, B
     return {
         name: _Layer(program, layer, lengths, batch).bytes()
         for name, layer in program.layers.items()
-        if not isinstance(layer, InputLayer)
+        if not isinstance(layer, InputLayer | PlaneLayer)
     }
 
 
@@ -56,7 +56,7 @@ class _Layer:
         weights = sum(t.numel() * t.element_size() for t in tensors) * (chunks if layer.name in self.timed else 1)
         if isinstance(layer, NeuronLayer):
             value = layer.bias.element_size()
-            potentials = 2 * (chunks - 1) * own * value
+            potentials = 2 * (chunks - 1) * own * value * (2 if layer.neuron.firing.counted else 1)
             if any(name not in self.timed for name in layer.sources):
                 # the constant current: written once, read in each chunk
                 written += own * value
@@ -79,7 +79,7 @@ class _Layer:
         """What a layer's result takes over all steps: words, or numbers once or at each step."""
         numbers = self.size(layer) * self.batch
         if layer.spiking:
-            return numbers * sum(word_dtype(T).itemsize for T in self.lengths)
+            return numbers * len(layer.amplitudes) * sum(word_dtype(T).itemsize for T in self.lengths)
         in_head = layer.name not in self.inner or self.layer.name not in self.inner
         value = torch.int64.itemsize if self.fixed and not in_head else FLOAT
         return numbers * value * (self.T if layer.name in self.timed and not in_head else 1)

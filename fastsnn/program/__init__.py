@@ -7,6 +7,7 @@ from fastsnn.program.layers import (
     Layer,
     MaxPoolLayer,
     NeuronLayer,
+    PlaneLayer,
     RouteLayer,
     ValueLayer,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "LinearTerm",
     "MaxPoolLayer",
     "NeuronLayer",
+    "PlaneLayer",
     "Program",
     "RouteLayer",
     "ScaleTerm",

@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from fastsnn.neurons import IF
+from fastsnn.neurons import Neuron
 from fastsnn.program.terms import Term
 from fastsnn.windows import Pooling, Shape, window_index
 
@@ -21,6 +21,8 @@ class Layer(nn.Module):
     """
 
     spiking = False
+    # what a spike is worth in thresholds, of each plane
+    amplitudes: tuple[int, ...] = (1,)
 
     def __init__(self, name: str, shape: Shape, folded: Sequence[str] = ()) -> None:
         super().__init__()
@@ -57,15 +59,20 @@ class _Sum(Layer):
     def terms(self) -> list[Term]:
         return cast(list[Term], list(self._terms))
 
+    def set_terms(self, terms: Sequence[Term]) -> None:
+        """Other terms with the same sum."""
+        self._terms = nn.ModuleList(terms)
+
     @property
     def sources(self) -> tuple[str, ...]:
         return tuple(term.source for term in self.terms)
 
-    def total(self, inputs: Sequence[Tensor]) -> Tensor:
+    def total(self, inputs: Sequence[Tensor], biased: bool = True) -> Tensor:
         """Sum of the terms and the bias; the floating or the fixed-point one, by the dtype of the inputs."""
         exact = not inputs[0].is_floating_point()
         parts = [t.exact(x) if exact else t(x) for t, x in zip(self.terms, inputs, strict=True)]
-        return sum(parts[1:], start=parts[0]) + self.bias.to(parts[0].dtype)
+        total = sum(parts[1:], start=parts[0])
+        return total + self.bias.to(total.dtype) if biased else total
 
 
 class ValueLayer(_Sum):
@@ -102,10 +109,10 @@ class NeuronLayer(_Sum):
         bias: Tensor,
         unit: Tensor,
         ceiling: Tensor,
-        neuron: IF,
+        neuron: Neuron,
     ) -> None:
         super().__init__(name, shape, folded, terms, bias)
-        self.neuron = neuron
+        self.neuron, self.amplitudes = neuron, neuron.firing.amplitudes
         self.register_buffer("unit", unit)
         self.register_buffer("ceiling", ceiling)
         self.register_buffer("threshold", torch.ones((), dtype=bias.dtype))
@@ -114,7 +121,28 @@ class NeuronLayer(_Sum):
 
     def dense(self, inputs: Sequence[Tensor], clip: bool = True) -> Tensor:
         total = self.total(inputs).clamp(min=0)
-        return torch.minimum(total, (self.ceiling.clamp(max=1) if clip else self.ceiling).to(total.dtype))
+        most = self.ceiling.clamp(max=self.neuron.bound) if clip else self.ceiling
+        return torch.minimum(total, most.to(total.dtype))
+
+
+class PlaneLayer(Layer):
+    """One plane of a layer that has several: spikes that are worth `amplitude` thresholds each.
+
+    In place of spikes, the first plane carries all of a dense activation.
+    """
+
+    spiking = True
+
+    def __init__(self, source: Layer, plane: int) -> None:
+        super().__init__(f"{source.name}.plane{plane}", source.shape)
+        self.source, self.plane, self.amplitude = source.name, plane, source.amplitudes[plane]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.source,)
+
+    def dense(self, inputs: Sequence[Tensor]) -> Tensor:
+        return inputs[0] / self.amplitude if self.plane == 0 else torch.zeros_like(inputs[0])
 
 
 class MaxPoolLayer(Layer):
@@ -142,7 +170,9 @@ class MaxPoolLayer(Layer):
 
 
 class GateLayer(MaxPoolLayer):
-    """Max pooling of spikes: policy "gate" passes the spikes of the most active input, "or" those of any."""
+    """Max pooling of spikes: policy "gate" passes the spikes of the most active input, "or" those of any; "lateral"
+    emits what the largest sum of an input changes by, on the planes of its source.
+    """
 
     spiking = True
 
@@ -150,7 +180,7 @@ class GateLayer(MaxPoolLayer):
         self, name: str, shape: Shape, folded: Sequence[str], source: Layer, pooling: Pooling, policy: str
     ) -> None:
         super().__init__(name, shape, folded, source, pooling)
-        self.policy = policy
+        self.policy, self.amplitudes = policy, source.amplitudes
 
 
 class RouteLayer(Layer):
@@ -166,7 +196,7 @@ class RouteLayer(Layer):
     ) -> None:
         super().__init__(name, shape, folded)
         self._sources = tuple(s.name for s in sources)
-        self.spiking = sources[0].spiking
+        self.spiking, self.amplitudes = sources[0].spiking, sources[0].amplitudes
         self.padded = index is not None and bool((index < 0).any())
         self.register_buffer("index", index)
 

@@ -5,7 +5,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from fastsnn.program.layers import GateLayer, InputLayer, Layer, NeuronLayer
+from fastsnn.program.layers import GateLayer, InputLayer, Layer, NeuronLayer, PlaneLayer
 
 
 class Program(nn.Module):
@@ -49,6 +49,16 @@ class Program(nn.Module):
         return max((neuron.probe for neuron in neurons if neuron.emission == "offset"), default=1)
 
     @property
+    def wake(self) -> int | None:
+        """Steps at the start that images and biases are given in; None where they always are."""
+        return min((layer.neuron.wake for layer in self.neurons.values() if layer.neuron.wake), default=None)
+
+    @property
+    def differential(self) -> bool:
+        """Whether spikes are changes of a running mean: one at step t is worth 1 / t of it."""
+        return any(layer.neuron.differential for layer in self.neurons.values())
+
+    @property
     def waits(self) -> bool:
         """Whether some neurons need all steps of a run at once."""
         return any(isinstance(layer, NeuronLayer) and layer.neuron.waits for layer in self._layers)
@@ -65,7 +75,7 @@ class Program(nn.Module):
         """Layers that some neuron (or gate) depends on; the others, the head, run once on the mean over time."""
         inner: set[str] = set()
         for layer in reversed(self.layers.values()):
-            if isinstance(layer, NeuronLayer | GateLayer):
+            if isinstance(layer, NeuronLayer | GateLayer | PlaneLayer):
                 inner.add(layer.name)
             if layer.name in inner:
                 inner.update(layer.sources)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 
+from fastsnn.firing import firing_of
 from fastsnn.spikes import word_dtype
 
 Call = Callable[[int], object]
@@ -16,8 +17,15 @@ def words(batch: int, shape: tuple[int, ...], T: int) -> torch.Tensor:
     return torch.zeros((batch, *shape), dtype=word_dtype(T))
 
 
-def steps(dtype: torch.dtype, T: int, per_channel: bool = False, bias: str = "none", features: int = 4096) -> Call:
-    """A call of if_steps with contiguous currents [T, batch, features]."""
+def steps(
+    dtype: torch.dtype,
+    T: int,
+    per_channel: bool = False,
+    bias: str = "none",
+    features: int = 4096,
+    rules: str = "soft",
+) -> Call:
+    """A call of if_steps with contiguous currents [T, batch, features] and rules as `Firing.code` gives them."""
 
     def call(batch: int) -> object:
         from fastsnn.ops.if_steps.triton_kernel import if_steps
@@ -29,7 +37,7 @@ def steps(dtype: torch.dtype, T: int, per_channel: bool = False, bias: str = "no
             "step": torch.ones(T, 1, features).to(dtype),
         }
         currents = torch.empty(T, batch, features, dtype=dtype)
-        return if_steps(currents, torch.zeros((), dtype=dtype), values, biases[bias], "soft", ">=")
+        return if_steps(currents, torch.zeros((), dtype=dtype), values, biases[bias], rules, ">=")
 
     return call
 
@@ -110,6 +118,7 @@ def layer(
     largest: int = 100,
     pool: int = 1,
     tile: tuple[int, ...] | None = None,
+    rules: str = "soft",
 ) -> Call:
     """A call of a layer: conv_if, or linear_if where kernel is 0.
 
@@ -118,6 +127,7 @@ def layer(
     largest   magnitude of fixed-point weights, which decides how many planes of 8 bits they take
     pool      size of windows that are averaged in front of it, as one convolution with a larger kernel (stride 1)
     tile      rows, N, K, warps[, stages[, parts]]; None leaves it to the launcher, by shape and batch
+    rules     of the neurons, as `Firing.code` gives them
     """
     dims, (inputs, outputs) = 2 * (kernel > 0), channels
     out = [-(-size // (stride * pool))] * dims
@@ -147,11 +157,12 @@ def layer(
 
         plan = TritonPlan(
             sizes, weights, (batch, *out, outputs), channel, torch.zeros((), dtype=values), channel,
-            *windows, grouped, "soft", ">=", tile=None if tile is None else Tile(*tile),
+            *windows, grouped, rules, ">=", tile=None if tile is None else Tile(*tile),
         )  # fmt: skip
         # as an engine on a GPU keeps them, see `Prepared.word`
         kind = torch.int16 if dtype in (torch.float16, torch.bfloat16) and T <= 8 else word_dtype(T)
         given = [torch.zeros((batch, *shape), dtype=kind) for shape in sizes]
-        return plan(given, T, out=torch.zeros((batch, *out, outputs), dtype=kind))
+        words = firing_of(rules).words_of((batch, *out, outputs))
+        return plan(given, T, out=torch.zeros(words, dtype=kind))
 
     return call

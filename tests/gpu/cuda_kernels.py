@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from fastsnn._cuda import Kernel
+from fastsnn.firing import MOST_PLANES
 from fastsnn.ops import _events_cuda, _fixed_cuda, _neurons_cuda, _products_cuda
 from fastsnn.ops.pack import cuda as pack
 from fastsnn.ops.pool import cuda as pool
@@ -38,6 +39,8 @@ F16, BF16, F32, F64 = torch.float16, torch.bfloat16, torch.float32, torch.float6
 I8, I16, I32, I64 = torch.int8, torch.int16, torch.int32, torch.int64
 U8 = torch.uint8
 STEPS = {U8: 8, I16: 16, I32: 32}
+# bytes of the words of one graded neuron
+WORDS = 4 * MOST_PLANES
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,12 @@ def neurons(values: torch.dtype, words: torch.dtype, n: int, constant: bool = Fa
     return _neurons_cuda.instance(values, words, n, constant)
 
 
+def graded(values: torch.dtype, words: torch.dtype, constant: bool = False) -> Named:
+    """Neurons whose words, one a plane, are on the stack: which comes next is not known when they are compiled."""
+    kernel = _neurons_cuda.instance(values, words, 1, constant, True)
+    return Named(kernel, Promise(most_registers=80, most_stack=WORDS + 16))
+
+
 def reading(weight: torch.dtype, words: torch.dtype, over_time: bool, each: int = readout.MOST_EACH) -> Named:
     kernel = readout.instance(weight, words, over_time, each)
     return Named(kernel, Promise(most_registers=128), readout.ROWS * readout.DEPTH * weight.itemsize)
@@ -79,20 +88,26 @@ def layer(
     sums: torch.dtype,
     words: torch.dtype,
     outputs: int,
+    graded: bool = False,
 ) -> Named:
     """A layer with room for all steps of its words, whose warps hand sums over in shared memory.
 
     Two blocks are to share a multiprocessor; a few numbers of the loops around that over spikes go to the stack for it.
+    Graded neurons have their words there, and the sums of one of them.
     """
-    kernel = _events_cuda.instance(operand, values, sums, words, outputs, STEPS[words])
+    kernel = _events_cuda.instance(operand, values, sums, words, outputs, STEPS[words], graded)
     shared = _events_cuda.shared(outputs, STEPS[words], sums)
-    return Named(kernel, Promise(most_registers=128, most_stack=64, most_spills=256), shared)
+    stack = 128 + WORDS * outputs + STEPS[words] * sums.itemsize if graded else 64
+    return Named(kernel, Promise(most_registers=128, most_stack=stack, most_spills=256), shared)
 
 
-def products(operand: torch.dtype, values: torch.dtype, sums: torch.dtype, words: torch.dtype) -> Named:
+def products(
+    operand: torch.dtype, values: torch.dtype, sums: torch.dtype, words: torch.dtype, graded: bool = False
+) -> Named:
     """A layer on the tensor cores, for two blocks as well: 64 sums, and what is on its way to the next stage."""
-    kernel = _products_cuda.instance(operand, values, sums, words, STEPS[words])
-    promise = Promise(most_registers=128, most_stack=88, most_spills=384)
+    kernel = _products_cuda.instance(operand, values, sums, words, STEPS[words], graded)
+    stack = 112 + WORDS + STEPS[words] * sums.itemsize if graded else 88
+    promise = Promise(most_registers=128, most_stack=stack, most_spills=384)
     return Named(kernel, promise, _products_cuda.shared(operand, STEPS[words]), least=80)
 
 
@@ -105,6 +120,7 @@ KERNELS = [
     # two, because a thread has 8 neurons
     *elementwise(128, neurons(I16, I32, 8)),
     *elementwise(64, neurons(F32, I32, 4, True), neurons(I32, U8, 4, True)),
+    graded(F32, U8), graded(F64, I16, True), graded(I32, I32), graded(I16, I32, True),
     *elementwise(
         80,
         *(pack.instance("pack", words, 16) for words in STEPS), pack.instance("pack", I32, 1),
@@ -127,6 +143,9 @@ KERNELS = [
     layer(I32, I32, I64, U8, 2),
     products(I8, I32, I32, U8), products(I8, I16, I32, I16), products(I8, I32, I32, I32),
     products(F16, F32, F32, I16), products(BF16, F32, F32, I32),
+    layer(F32, F32, F32, I16, 4, True), layer(F64, F64, F64, I32, 1, True), layer(I8, I32, I32, I16, 4, True),
+    layer(I8, I32, I64, I16, 2, True), layer(I16, I16, I32, U8, 4, True),
+    products(I8, I32, I32, U8, True), products(I8, I16, I32, I32, True), products(F16, F32, F32, I16, True),
 ]  # fmt: skip
 
 

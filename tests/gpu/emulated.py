@@ -13,6 +13,7 @@ import torch
 
 from fastsnn import _env
 from fastsnn._registry import backends, load
+from fastsnn.firing import Firing, Plane
 from fastsnn.ops.conv_if.op import output_shape
 from fastsnn.testing import emulator
 from fastsnn.testing.cases import CASES, Case
@@ -36,6 +37,11 @@ FAULTS = {
 }
 
 
+# rules of graded neurons, which the last cases run with too
+GRADED = Firing(planes=(Plane(2, 4), Plane(1, 2), Plane(-1, 0)), below=True, most=9).code
+MORE = 2
+
+
 def planted(name: str):
     """The change of a text that makes a fault; texts without the place stay as they are."""
     before, after = FAULTS[name]
@@ -49,19 +55,24 @@ def differences(ops: list[str], most: int | None = None, some: str = "") -> Iter
     """
     for op in ops:
         ours, reference = (load(backends(op)[name].target) for name in ("cuda", "reference"))
-        cases = [case for case in CASES[op] if some in case.name]
-        for case in cases[-most if most else None :]:
+        cases = [case for case in CASES[op] if some in case.name][-most if most else None :]
+        graded = cases[-MORE:] if "if_" in op or op.endswith("_if") else []
+        for case, rules in [*((case, None) for case in cases), *((case, GRADED) for case in graded)]:
+            name = f"{op} {case.name}" + (f", {rules}" if rules else "")
             try:
-                got, want = (_tensors(run(*_arguments(case))) for run in (ours, reference))
+                got, want = (_tensors(run(*_arguments(case, rules))) for run in (ours, reference))
             except RuntimeError as error:
-                yield f"{op} {case.name}: {error}"
+                yield f"{name}: {error}"
                 continue
             if not all(torch.equal(a, b) for a, b in zip(got, want, strict=True)):
-                yield f"{op} {case.name}: not the reference's"
+                yield f"{name}: not the reference's"
 
 
-def _arguments(case: Case) -> tuple:
+def _arguments(case: Case, rules: str | None = None) -> tuple:
     arguments = case.arguments()
+    if rules is not None:
+        *arguments, _, comparator = arguments
+        arguments = (*arguments, rules, comparator)
     if case.op != "conv_if":
         return arguments
     # the dispatcher adds the shape of the output

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from calls import Call, constant, first, layer, packing, pooling, reading, steps
 
+from fastsnn.neurons import Graded, levels, powers, taken_back
 from fastsnn.testing import compiled
 from fastsnn.testing.compiled import Promise
 
@@ -67,6 +68,12 @@ I8, I16, I32 = torch.int8, torch.int16, torch.int32
 # one pass over memory: it must read and write in pieces of 16 bytes, and leave room for 16 warps at once
 PASS = Promise(instruction="", most_registers=128, least_ctas=4)
 NEURONS = replace(PASS, least_wide_loads=16)
+# words of every plane, and counts, are in registers as well
+GRADED = replace(PASS, most_registers=168, least_ctas=3)
+
+# rules of neurons with several planes that count: of a cap that grows, or of gains and one plane a step
+COUNTED = Graded((*levels(3), *taken_back(3, early=True)), below=True, most=9, by_step=True).firing.code
+CHANGES = Graded(powers(2, 0.75), single=True, differential=True).firing.code
 
 ELEMENTWISE = [
     Named("if_steps f32", "float32", 16, steps(F32, 16), NEURONS),
@@ -75,6 +82,8 @@ ELEMENTWISE = [
     Named("if_steps f64", "float64", 16, steps(F64, 16), NEURONS),
     Named("if_steps i32", "int32", 8, steps(I32, 8), replace(PASS, least_wide_loads=8)),
     Named("if_steps i16", "int16", 32, steps(I16, 32), replace(PASS, least_wide_loads=32)),
+    Named("if_steps i32, counted", "int32", 8, steps(I32, 8, rules=COUNTED), replace(GRADED, least_wide_loads=8)),
+    Named("if_steps f32, changes", "float32", 16, steps(F32, 16, rules=CHANGES), replace(GRADED, least_wide_loads=16)),
     Named("if_constant f32", "float32", 16, constant(F32, 16), replace(PASS, least_wide_loads=1)),
     Named("if_constant i32", "int32", 32, constant(I32, 32), replace(PASS, least_wide_loads=1)),
     Named("pack", "uint8 spikes", 16, packing("pack", 16), PASS),
@@ -129,6 +138,11 @@ LAYERS = [
           promises=floats(145)),
     Named("linear f16 in 4 parts", "float16, int16 words", 16,
           layer(F16, 16, (4096, 1024), kernel=0, tile=(*SMALL, 3, 4)), promises=floats(150, 5)),
+    Named("conv3x3 i8, counted", "int8, int16 words", 16, layer(I8, 16, size=8, rules=COUNTED), promises=wholes(190)),
+    Named("conv3x3 f16, changes", "float16, int16 words", 16, layer(F16, 16, size=8, rules=CHANGES),
+          promises=floats(160, 1)),
+    Named("linear f16 in 4 parts, counted", "float16, int16 words", 16,
+          layer(F16, 16, (4096, 1024), kernel=0, tile=(*SMALL, 3, 4), rules=COUNTED), promises=floats(150, 5)),
     Named("depthwise 3x3 f32", "float32, int16 words", 16, layer(F32, 16, groups=256), Promise(instruction="")),
     Named("depthwise 3x3 i8", "int8, int16 words", 16, layer(I8, 16, groups=256), Promise(instruction="")),
     Named("first layer in fixed point", "int32 image", 16, first(), Promise(instruction="", most_registers=128)),

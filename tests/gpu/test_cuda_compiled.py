@@ -1,6 +1,7 @@
 """The machine code of the CUDA kernels in `cuda_kernels.py`, for GPUs that need not be there, and what reads it."""
 
 import re
+import struct
 from dataclasses import fields, replace
 
 import cuda_kernels
@@ -102,6 +103,10 @@ def test_names_of_kernels_are_unique():
     assert len(NAMED) == len(cuda_kernels.KERNELS)
 
 
+def test_calls_are_no_larger_than_older_drivers_take():
+    assert max(struct.calcsize(named.kernel.format) for named in cuda_kernels.KERNELS) <= 4096
+
+
 def test_every_family_and_every_type_is_among_the_kernels():
     kernels = [named.kernel for named in cuda_kernels.KERNELS]
     assert {k.file for k in kernels} == {str(p.relative_to(_cuda.folder())) for p in _cuda.folder().glob("*/*.cu")}
@@ -112,6 +117,7 @@ def test_every_family_and_every_type_is_among_the_kernels():
     assert all(words <= types for name, types in of.items() if name != "fixed")
     assert {"float", "double", "int32_t", "int16_t", "true", "false"} <= of["neurons"]
     assert {"float", "double", "true", "false"} <= of["readout"]
+    assert "GradedNeuronCall" in of["neurons"] and "GradedLayerCall" in of["layer"] & of["products"]
     assert {"float", "double", "Half", "BFloat", "int8_t", "int16_t", "int32_t", "int64_t", "32"} <= of["layer"]
 
 

@@ -169,8 +169,12 @@ def test_how_images_are_given_does_not_matter(model, method):
 @pytest.mark.parametrize("precision", ["int32", "int16", "float64"])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_calibration_file_gives_the_same_spikes(model, method, precision, tmp_path):
-    if method in ("cos", "parallel", "tpp") and precision == "int16":
+    if method in ("cos", "parallel", "pascal", "tpp") and precision == "int16":
         pytest.skip("refused: it needs more than 16 bits")
+    if build(method).neuron.floating and precision != "float64":
+        pytest.skip("refused: its neurons have no fixed point")
+    if method == "dc":
+        pytest.skip("refused: an activation of this network has an upper bound")
     x = images()
     snn = fastsnn.convert(model, x, method=method, timesteps=T, precision=precision, max_pool="average")
     path = snn.calibration.save(tmp_path / "c.safetensors")

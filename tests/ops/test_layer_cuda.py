@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from graded import ALL, GAINS, rules
 from layers import BF16, F16, F32, I8, I16, I32, VALUES, check, convolution, identity, joined, moved, shape_of, wanted
 
 from fastsnn import _cuda, _env, _gpu
+from fastsnn.ops import _neurons_cuda
 from fastsnn.ops._events_cuda import Split
 from fastsnn.ops._layer_cuda import WAYS, CudaPlan
 from fastsnn.ops._products_cuda import Products
@@ -366,3 +368,74 @@ def test_values_are_those_of_the_weights(g, device):
     for dtype in EVERY:
         plan = plan_of(convolution(g, dtype), device)
         assert plan.dtype == VALUES.get(dtype, dtype)
+
+
+# --- neurons that emit more than a spike
+
+
+def graded(g, dtype, name, *, channels=(12, 20), **more):
+    """A layer as of `convolution` whose potentials get to the planes of a neuron."""
+    reset, comparator = rules(name)
+    layer = convolution(g, dtype, channels, reset=reset, comparator=comparator, **more)
+    layer["threshold"] = layer["threshold"] * 2 // 9 if dtype not in (F16, BF16, F32, F64) else layer["threshold"] / 4
+    return layer
+
+
+# 16 bits have no gains, and with one floating-point sums depend on their order
+@pytest.mark.parametrize("name, dtype", [(n, d) for n in ALL for d in ((I8, I32) if n in GAINS else EVERY)])
+def test_graded_neurons_run_every_way(g, device, name, dtype):
+    layer = graded(g, dtype, name, T=9, channels=(37, 20))
+    plan = agrees(joined(layer, identity(layer)), device)
+    assert plan.products == (dtype not in (F32, F64)) and not plan.firing.plain
+
+
+@pytest.mark.parametrize("name, dtype", [("by-step", F32), ("by-step", I8), ("differential", I32)])
+@pytest.mark.parametrize("way", [Split(1, 1), SHARED], ids=str)
+def test_graded_runs_that_carry_states_are_one_run(g, device, name, dtype, way):
+    layer = graded(g, dtype, name, T=12)
+    if dtype == F32:
+        layer["v"] = torch.randint(0, 5, shape_of(layer), generator=g) / 8
+    plan, want = plan_of(layer, device, way), wanted(layer)
+    first, second = (layer["words"][0] >> start & 2**T - 1 for start, T in ((0, 8), (8, 4)))
+    # counts begin at 0 with potentials that spread, given to the call as to the plan
+    out, v = plan([first.to(torch.uint8).to(device)], 8, layer["v"].to(device))
+    more, v = plan([second.to(torch.uint8).to(device)], 4, v, first=8)
+    check((out.cpu().to(I16) | more.cpu().to(I16) << 8, v), want, 12)
+    assert plan(moved(layer["words"], device), 12, keep=False)[1] is None
+    # a plan may begin with a state
+    begun = layer | {"v": v, "reset": rules(name, 8)[0], "words": [second.to(torch.uint8)], "T": 4}
+    check(plan_of(begun, device, way)(moved(begun["words"], device), 4), wanted(moved(begun, "cpu")), 4)
+
+
+@pytest.mark.parametrize("way", [Split(4, 1), SHARED, Products()], ids=str)
+def test_planes_of_words_may_lie_apart(g, device, way):
+    """With room for 16 channels of which 5 exist, and for one more image: the rest is not written."""
+    layer = graded(g, I8, "signed", channels=(12, 5), T=12)
+    want, (batch, *sizes, _) = wanted(layer), shape_of(layer)
+    room = torch.full((2, batch + 1, *sizes, 16), 77, dtype=torch.int16, device=device)
+    out = room[:, :batch, ..., :5]
+    got = plan_of(layer, device, way)(moved(layer["words"], device), 12, out=out)
+    check(got, want, 12)
+    assert got[0].data_ptr() == room.data_ptr()
+    assert (room[..., 5:] == 77).all() and (room[:, batch] == 77).all()
+
+
+def test_planes_of_neurons_without_weights_may_lie_apart(g, device):
+    currents = torch.randint(-3, 5, (9, 3, 5), generator=g, dtype=I32)
+    one = torch.ones((), dtype=I32)
+    room = torch.full((2, 4, 16), 77, dtype=torch.int16, device=device)
+    given = (currents.to(device), False, one.to(device), one.to(device), None, 9, *rules("signed"))
+    want = _neurons_cuda.run(*given)
+    got = _neurons_cuda.run(*given, keep=False, out=room[:, :3, :5])
+    assert torch.equal(got[0], want[0]) and want[0].any() and got[1] is None
+    assert (room[..., 5:] == 77).all() and (room[:, 3] == 77).all()
+
+
+@pytest.mark.parametrize("dtype, threshold", [(I16, 2**12), (I32, 2**29)])
+def test_planes_beyond_the_numbers_range_do_not_fire(g, device, dtype, threshold):
+    layer = graded(g, dtype, "bits", T=12)
+    layer["weights"] = [layer["weights"][0] * (threshold // 16)]
+    layer["threshold"] = torch.tensor(threshold, dtype=dtype)
+    words, _ = wanted(layer)
+    assert not words[0].any() and words[-1].any()
+    agrees(layer, device)

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from graded import ALL
 from layers import BF16, F16, F32, I8, I16, I32, VALUES, check, convolution, identity, joined, moved, shape_of, wanted
 
 from fastsnn import _env, _triton
+from fastsnn.firing import Firing, Plane
 from fastsnn.ops._three import sizes
 from fastsnn.spikes import word_dtype
 
@@ -198,6 +200,65 @@ def test_thresholds_and_potentials_of_each_neuron_and_the_rules(g, device, parts
     layer["v"] = torch.randint(0, 5, shape_of(layer), generator=g, dtype=I32)
     layer["bias"] = torch.randint(-2, 3, (20,), generator=g, dtype=I32)
     agrees(layer, device, (*TILE, 3, parts))
+
+
+# --- neurons with several planes, counts and gains
+
+
+@pytest.mark.parametrize("proven", [True, False])
+@pytest.mark.parametrize("tile", [TILE, SPLIT], ids=str)
+@pytest.mark.parametrize("dtype", [I8, I16, F16], ids=str)
+@pytest.mark.parametrize("name", ["leaky-hard", "above", "by-step", "rounded", "differential"])
+def test_planes_counts_and_gains(g, device, name, dtype, tile, proven):
+    """Words with room for 16 channels of which 5 exist, and for 3 images of which 2 do; the rest is not written."""
+    neuron, values = ALL[name], VALUES[dtype]
+    if neuron.firing.gains(9) and values == I16:
+        pytest.skip("no gains in 16 bits")
+    layer = convolution(g, dtype, (12, 5), T=9, reset=neuron.firing.code, comparator=neuron.comparator)
+    shape, unit = shape_of(layer), 1 / 8 if values == F32 else 1
+    layer["threshold"] = (torch.randint(2, 7, (5,), generator=g) * unit).to(values)
+    layer["bias"] = (torch.randint(-2, 3, (9, 1, 1, 1, 5), generator=g) * unit).to(values)
+    want = wanted(layer)
+    room = torch.full(neuron.firing.words_of((3, *shape[1:-1], 16)), 77, dtype=I16, device=device)
+    out = room[..., :2, :, :, :5]
+    got = plan_of(layer, device, tile, proven=proven)(moved(layer["words"], device), 9, out=out)
+    check(got, want, 9)
+    assert got[0].data_ptr() == room.data_ptr()
+    out.fill_(77)
+    assert (room == 77).all()
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("name", ["by-step", "differential"])
+def test_runs_with_counts_go_on_from_them_or_begin_with_potentials(g, device, name, parts):
+    neuron = ALL[name]
+    layer = convolution(g, I8, T=12, reset=neuron.firing.code, comparator=neuron.comparator)
+    layer["threshold"] = torch.tensor(3, dtype=I32)
+    plan, want = plan_of(layer, device, (*TILE, 3, parts)), wanted(layer)
+    first, second = (layer["words"][0] >> start & 2**T - 1 for start, T in ((0, 8), (8, 4)))
+    out, v = plan([first.to(torch.uint8).to(device)], 8, layer["v"].to(device))
+    assert v.shape == (2, *shape_of(layer)) and v[1].any()
+    more, v = plan([second.to(torch.uint8).to(device)], 4, v, first=8)
+    check((out.cpu().to(I16) | more.cpu().to(I16) << 8, v), want, 12)
+
+
+@pytest.mark.parametrize("threshold, wide", [(2**21 - 1, False), (2**21, True), (2**31 - 1, True), (-3, True)])
+def test_potentials_that_leave_32_bits_within_a_step(g, device, threshold, wide):
+    """A plane takes far more than the potential, and the next gives it back."""
+    planes = (Plane(1024, 0), Plane(-1024, 1), Plane(1, 3))
+    layer = convolution(g, I32, reset=Firing(planes=planes).code)
+    layer["weights"][0] *= 2**20
+    layer["threshold"] = torch.tensor(threshold, dtype=I32)
+    plan = agrees(layer, device)
+    assert plan.wide_step == wide
+    assert agrees(layer, device, proven=False).wide_step
+
+
+def test_tiles_are_measured_for_each_kind_of_neuron(g, device):
+    by_step = ALL["by-step"].firing
+    plans = [plan_of(convolution(g, I8, reset=code), device) for code in ("soft", by_step.code, by_step.at(5).code)]
+    plain, begun, later = (plan._key(plan.problem(2, 5)) for plan in plans)
+    assert plain != begun == later
 
 
 # --- several inputs and groups

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from fastsnn import _cuda, _native, _triton
 from fastsnn._registry import Backend, choose
+from fastsnn.neurons import Neuron, code_of
 from fastsnn.ops import _checks
 from fastsnn.ops._step import as_values, value_dtype
-from fastsnn.spikes import word_dtype
 
 BACKENDS = (
     Backend("triton", "fastsnn.ops.conv_if.triton_kernel:conv_if", _triton.refuse_layer, _triton.reason),
@@ -33,6 +33,7 @@ def conv_if(
     bias: Tensor | None = None,
     reset: str = "soft",
     comparator: str = ">=",
+    neuron: Neuron | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Convolutions of spikes, summed over several inputs, and IF neurons over T steps.
 
@@ -45,7 +46,7 @@ def conv_if(
     stride, padding, dilation
                 one number for each input and spatial dimension, input after input; default 1, 0, 1
     groups      one number for each input; default 1
-    threshold, v, bias, reset, comparator
+    threshold, v, bias, reset, comparator, neuron
                 as in `if_steps`, for neurons [B, *S', O]
 
     Returns (words [B, *S', O], v [B, *S', O]). Raises ValueError for shape or device, TypeError for dtype.
@@ -64,8 +65,7 @@ def conv_if(
         list(padding or [0] * n),
         list(dilation or [1] * n),
         list(groups or [1] * len(words)),
-        reset,
-        comparator,
+        *code_of(neuron, reset, comparator),
     )
 
 
@@ -169,4 +169,4 @@ def _(
     comparator: str,
 ) -> tuple[Tensor, Tensor]:
     shape = _check(words, weights, v, threshold, bias, T, stride, padding, dilation, groups, reset, comparator)
-    return words[0].new_empty(shape, dtype=word_dtype(T)), v.new_empty(shape)
+    return _checks.results(words[0], v.dtype, shape, T, reset)

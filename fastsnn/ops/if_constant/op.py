@@ -5,9 +5,9 @@ from torch import Tensor
 
 from fastsnn import _cuda, _native, _triton
 from fastsnn._registry import Backend, choose
+from fastsnn.neurons import Neuron, code_of
 from fastsnn.ops import _checks
 from fastsnn.ops._step import as_values
-from fastsnn.spikes import word_dtype
 
 BACKENDS = (
     Backend("triton", "fastsnn.ops.if_constant.triton_kernel:if_constant", _triton.refuse, _triton.reason),
@@ -26,6 +26,7 @@ def if_constant(
     bias: Tensor | None = None,
     reset: str = "soft",
     comparator: str = ">=",
+    neuron: Neuron | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Integrate-and-fire over T steps of one constant current: the first layer of a network fed with an image.
 
@@ -35,7 +36,8 @@ def if_constant(
     Everything else, the result and the errors are those of `if_steps` with `current` repeated T times.
     Source: Bu et al., AAAI 2022 (direct coding).
     """
-    return _if_constant(current, as_values(v, current), as_values(threshold, current), bias, T, reset, comparator)
+    rules = code_of(neuron, reset, comparator)
+    return _if_constant(current, as_values(v, current), as_values(threshold, current), bias, T, *rules)
 
 
 def _check(
@@ -59,4 +61,4 @@ def _(
     current: Tensor, v: Tensor, threshold: Tensor, bias: Tensor | None, T: int, reset: str, comparator: str
 ) -> tuple[Tensor, Tensor]:
     _check(current, v, threshold, bias, T, reset, comparator)
-    return current.new_empty(current.shape, dtype=word_dtype(T)), current.new_empty(current.shape)
+    return _checks.results(current, current.dtype, current.shape, T, reset)

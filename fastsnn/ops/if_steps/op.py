@@ -5,9 +5,9 @@ from torch import Tensor
 
 from fastsnn import _cuda, _native, _triton
 from fastsnn._registry import Backend, choose
+from fastsnn.neurons import Neuron, code_of
 from fastsnn.ops import _checks
 from fastsnn.ops._step import as_values
-from fastsnn.spikes import word_dtype
 
 BACKENDS = (
     Backend("triton", "fastsnn.ops.if_steps.triton_kernel:if_steps", _triton.refuse, _triton.reason),
@@ -25,6 +25,7 @@ def if_steps(
     bias: Tensor | None = None,
     reset: str = "soft",
     comparator: str = ">=",
+    neuron: Neuron | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Integrate-and-fire over T steps, from a current for each.
 
@@ -35,12 +36,16 @@ def if_steps(
     v           membrane potential before step 0, same forms; theta/2 is OPI's
     bias        added at every step; spreads over [T, *N] from the right: [C], or [T, 1, ..., C] for a bias per step
     reset       "soft" or "hard";  comparator ">=" or ">"
+    neuron      other rules, in place of the two: `fastsnn.neurons.IF` with a leak, or `Graded`. v may then also be what
+                a call before has returned
 
-    Returns (words [*N]: bit t is the spike at step t;  v [*N] after the last step).
+    Returns (words [*N]: bit t is the spike at step t;  v [*N] after the last step). Of a neuron with several planes the
+    words are [planes, *N]; of one that counts what it emits, v is potentials and counts [2, *N].
     Raises ValueError for shape or device, TypeError for dtype. No gradient: backward raises.
     Source: Bu et al., AAAI 2022 (soft reset IF, V(0) = theta/2). Fixed point saturates, see `fastsnn.ops._step`.
     """
-    return _if_steps(currents, as_values(v, currents), as_values(threshold, currents), bias, reset, comparator)
+    rules = code_of(neuron, reset, comparator)
+    return _if_steps(currents, as_values(v, currents), as_values(threshold, currents), bias, *rules)
 
 
 def _check(currents: Tensor, v: Tensor, threshold: Tensor, bias: Tensor | None, reset: str, comparator: str) -> None:
@@ -63,5 +68,4 @@ def _(
     currents: Tensor, v: Tensor, threshold: Tensor, bias: Tensor | None, reset: str, comparator: str
 ) -> tuple[Tensor, Tensor]:
     _check(currents, v, threshold, bias, reset, comparator)
-    shape = currents.shape[1:]
-    return currents.new_empty(shape, dtype=word_dtype(currents.shape[0])), currents.new_empty(shape)
+    return _checks.results(currents, currents.dtype, currents.shape[1:], currents.shape[0], reset)

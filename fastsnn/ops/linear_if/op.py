@@ -7,9 +7,9 @@ from torch import Tensor
 
 from fastsnn import _cuda, _native, _triton
 from fastsnn._registry import Backend, choose
+from fastsnn.neurons import Neuron, code_of
 from fastsnn.ops import _checks
 from fastsnn.ops._step import as_values, value_dtype
-from fastsnn.spikes import word_dtype
 
 BACKENDS = (
     Backend("triton", "fastsnn.ops.linear_if.triton_kernel:linear_if", _triton.refuse_layer, _triton.reason),
@@ -29,6 +29,7 @@ def linear_if(
     bias: Tensor | None = None,
     reset: str = "soft",
     comparator: str = ">=",
+    neuron: Neuron | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Linear maps of spikes, summed over several inputs, and IF neurons over T steps.
 
@@ -37,7 +38,7 @@ def linear_if(
     words       list of [B, K_i], T in 1..32 bits used
     weights     list of [O, K_i] float32, float64, int32 or int16 (fixed point), or in fewer bits than the other
                 values: float16, bfloat16 (those are float32), int8 (int32)
-    threshold, v, bias, reset, comparator
+    threshold, v, bias, reset, comparator, neuron
                 as in `if_steps`, for neurons [B, O]
 
     Returns (words [B, O], v [B, O]). Raises ValueError for shape or device, TypeError for dtype.
@@ -45,7 +46,7 @@ def linear_if(
     if not words or not weights:
         raise ValueError(f"linear_if: needs at least one input, got {len(words)} words and {len(weights)} weights")
     v, threshold = as_values(v, weights[0]), as_values(threshold, weights[0])
-    return _linear_if(list(words), list(weights), v, threshold, bias, T, reset, comparator)
+    return _linear_if(list(words), list(weights), v, threshold, bias, T, *code_of(neuron, reset, comparator))
 
 
 def _check(
@@ -108,4 +109,4 @@ def _(
     comparator: str,
 ) -> tuple[Tensor, Tensor]:
     shape = _check(words, weights, v, threshold, bias, T, reset, comparator)
-    return words[0].new_empty(shape, dtype=word_dtype(T)), v.new_empty(shape)
+    return _checks.results(words[0], v.dtype, shape, T, reset)
