@@ -12,13 +12,24 @@ T = 5
 # neurons of exponentials have no fixed point, and no kernel: tests/methods/test_msat.py
 FIXED = [name for name in METHODS if not build(name).neuron.floating]
 ABSENT = {"native": _native.reason, "triton": _triton.reason, "cuda": _cuda.reason}
+# planes take long to interpret: tests/ops/test_graded.py has all kinds of them
+SOME = ("m-ht", "st-bif")
+INTERPRETED = [
+    name for name in FIXED if torch.cuda.is_available() or name in SOME or len(build(name).neuron.firing.planes) == 1
+]
+CALLS = [(backend, name) for backend in ABSENT for name in (INTERPRETED if backend == "triton" else FIXED)]
 
 
 @pytest.fixture(scope="module")
 def networks():
     torch.manual_seed(0)
     model, x = Odd().eval(), odd_images()
-    return {name: fastsnn.convert(model, x, method=name, timesteps=T, precision="int32") for name in FIXED}
+    # with steps in which input is no longer given
+    options = {"dc": {"max_pool": "average"}, "st-bif": {"levels": 3}, "casc": {"wake": 3}}
+    return {
+        name: fastsnn.convert(model, x, method=name, timesteps=T, precision="int32", **options.get(name, {}))
+        for name in FIXED
+    }
 
 
 def device(backend):
@@ -26,8 +37,7 @@ def device(backend):
     return "cuda" if backend != "native" and torch.cuda.is_available() else "cpu"
 
 
-@pytest.mark.parametrize("method", FIXED)
-@pytest.mark.parametrize("backend", ABSENT)
+@pytest.mark.parametrize("backend, method", CALLS)
 def test_spikes_are_the_references(networks, backend, method, monkeypatch):
     if why := ABSENT[backend]():
         pytest.skip(str(why))
@@ -51,5 +61,6 @@ def test_methods_differ(networks):
         name: torch.cat([train.counts().flatten() for train in snn.spikes(x, T).values()])
         for name, snn in networks.items()
     }
-    names = list(found)
+    # which computes the same
+    names = [name for name in found if name != "pascal"]
     assert all(not torch.equal(found[a], found[b]) for i, a in enumerate(names) for b in names[:i])

@@ -4,20 +4,28 @@ import copy
 from collections.abc import Sequence
 
 from fastsnn.errors import ConversionError
-from fastsnn.program.layers import GateLayer, Layer, NeuronLayer, PlaneLayer, RouteLayer, ValueLayer
+from fastsnn.program.layers import GateLayer, Layer, MaxPoolLayer, NeuronLayer, PlaneLayer, RouteLayer, ValueLayer
 from fastsnn.program.terms import Term
 
 
 def expanded(layers: Sequence[Layer]) -> list[Layer]:
     """Layers, in order, with planes in place of the neurons that have several; changes what reads them.
 
-    Raises ConversionError where spikes of such neurons are pooled by their counts.
+    Raises ConversionError where spikes of such neurons are pooled by their counts, or changes of means are.
     """
     found: list[Layer] = []
     # of a layer whose spikes come on planes: those
     planes: dict[str, list[PlaneLayer]] = {}
     kinds: dict[str, tuple[int, ...]] = {}
+    differential = any(isinstance(layer, NeuronLayer) and layer.neuron.differential for layer in layers)
+    timed: set[str] = set()
     for layer in layers:
+        if layer.spiking or timed.intersection(layer.sources):
+            timed.add(layer.name)
+        if differential and isinstance(layer, MaxPoolLayer) and timed.intersection(layer.sources):
+            raise ConversionError(
+                f'{layer.name}: the largest of running means is no sum of their changes: choose max_pool="average"'
+            )
         if isinstance(layer, GateLayer) and layer.policy != "lateral" and len(layer.amplitudes) > 1:
             raise ConversionError(
                 f'{layer.name}: max_pool="{layer.policy}" takes one spike a step, and {layer.source} emits more: '

@@ -290,6 +290,9 @@ def test_what_cannot_be_is_refused(model):
     x = images()
     with pytest.raises(ConversionError, match=r'max_pool="gate" takes one spike a step, and .* emits more: choose'):
         fastsnn.convert(model, x, method="burst", max_pool="gate")
+    for policy in (None, "lateral", "before"):
+        with pytest.raises(ConversionError, match=r'the largest of running means .*choose max_pool="average"'):
+            fastsnn.convert(model, x, method="dc", max_pool=policy)
     with pytest.raises(ConversionError, match="potentials that leak or grow need more than 16 bits"):
         fastsnn.convert(model, x, method="dc", max_pool="average", precision="int16")
     with pytest.raises(ConversionError, match="dc has no neuron for activations with an upper bound: 1"):
