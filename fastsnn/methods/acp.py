@@ -24,12 +24,7 @@ class ACP(OPI):
     card = Card(
         title="V(0) of each neuron corrected by the error of its mean",
         source="Li et al., ICML 2021 (SNNC, advanced, without training weights)",
-        state="v",
-        data="images",
         passes="L + 2",
-        causal=True,
-        bits=1,
-        latency="T",
     )
 
     def correct(self, given: Refinement, name: str) -> Correction:

@@ -25,12 +25,6 @@ class Burst(Several):
     about = Card(
         title="several spikes at once where a neuron has fallen behind",
         source="Li, Zeng, IJCAI 2022",
-        state="v",
-        data="images",
-        passes="1",
-        causal=True,
-        bits=1,
-        latency="T",
         verified="without a cap equal to its cumulative maximum (tests)",
     )
 

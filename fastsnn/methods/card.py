@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Card:
-    """One method in a list of them.
+    """One method in a list of them; what is not said of it is what holds for most.
 
     title      what it does, in one line
     source     paper, with where its formulas are from where that is not the paper itself
@@ -20,10 +20,10 @@ class Card:
 
     title: str
     source: str
-    state: str
-    data: str
-    passes: str
-    causal: bool
-    bits: float
-    latency: str
+    state: str = "v"
+    data: str = "images"
+    passes: str = "1"
+    causal: bool = True
+    bits: float = 1
+    latency: str = "T"
     verified: str = ""

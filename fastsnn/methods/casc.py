@@ -26,11 +26,6 @@ class CASC(Several):
         title="signed bursts, then steps without input to settle",
         source="Li, He, Kong, Zeng 2024",
         state="v, count",
-        data="images",
-        passes="1",
-        causal=True,
-        bits=1,
-        latency="T",
     )
 
     def __init__(self, wake: int = 8, gamma: int = 3, **options: Any) -> None:

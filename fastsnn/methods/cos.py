@@ -25,11 +25,7 @@ class COS(OPI):
         title="run twice: neurons that were off by a spike start elsewhere",
         source="Hao et al., ICLR 2023",
         state="v, and two more in the first run",
-        data="images",
-        passes="1",
         causal=False,
-        bits=1,
-        latency="T",
     )
 
     def __init__(self, rho: int = 4, **options: Any) -> None:

@@ -33,11 +33,6 @@ class DC(Several):
         title="spikes are changes of a running mean: silence once it is right",
         source="Huang et al., ICML 2025",
         state="v, count",
-        data="images",
-        passes="1",
-        causal=True,
-        bits=1,
-        latency="T",
         verified="equal to the source's recurrences, and its errors of single neurons (tests)",
     )
 

@@ -24,11 +24,6 @@ class ECMT(Several):
         title="one of several signed levels in powers of two a step",
         source="Huang et al., ACM MM 2024",
         state="v, count",
-        data="images",
-        passes="1",
-        causal=True,
-        bits=1,
-        latency="T",
     )
 
     def __init__(self, n: int = 4, **options: Any) -> None:

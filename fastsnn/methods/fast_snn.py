@@ -22,11 +22,6 @@ class FastSNN(Several):
         title="spikes are taken back below 0",
         source="Hu et al. 2023",
         state="v, count",
-        data="images",
-        passes="1",
-        causal=True,
-        bits=1,
-        latency="T",
     )
 
     def __init__(self, **options: Any) -> None:

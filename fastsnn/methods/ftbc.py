@@ -32,12 +32,7 @@ class FTBC(OPI):
     card = Card(
         title="a bias for each channel and time-step",
         source="Wu et al., ECCV 2024",
-        state="v",
-        data="images",
         passes="L + 1",
-        causal=True,
-        bits=1,
-        latency="T",
     )
 
     def __init__(self, rate: float = 0.5, **options: object) -> None:

@@ -21,12 +21,6 @@ class GN(Several):
     about = Card(
         title="groups of neurons that share one potential: finer steps",
         source="Lv et al., ICASSP 2024",
-        state="v",
-        data="images",
-        passes="1",
-        causal=True,
-        bits=1,
-        latency="T",
         verified="with T steps equal to the network quantised to T times as many levels, for constant input (tests)",
     )
 

@@ -22,12 +22,6 @@ class HMT(Several):
     about = Card(
         title="levels in powers of two: the bits of an activation as spikes",
         source="H-MT, AAAI 2026",
-        state="v",
-        data="images",
-        passes="1",
-        causal=True,
-        bits=1,
-        latency="T",
     )
 
     def __init__(self, n: int = 4, **options: Any) -> None:

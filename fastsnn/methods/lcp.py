@@ -21,12 +21,7 @@ class LCP(OPI):
     card = Card(
         title="bias of each channel corrected by the error of its mean",
         source="Li et al., ICML 2021 (SNNC, light)",
-        state="v",
-        data="images",
         passes="L + 2",
-        causal=True,
-        bits=1,
-        latency="T",
     )
 
     def correct(self, given: Refinement, name: str) -> Correction:

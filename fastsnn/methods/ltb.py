@@ -38,12 +38,7 @@ class LTB(OPI):
     card = Card(
         title="thresholds that grow until few activations are clipped; late read-out",
         source="Bu, Li, Yu, CVPR 2025",
-        state="v",
-        data="images",
         passes="1, then `iterations` batches",
-        causal=True,
-        bits=1,
-        latency="T",
     )
 
     def __init__(self, iterations: int = 200, rate: float = 1.0, delayed: bool = True, **options: Any) -> None:

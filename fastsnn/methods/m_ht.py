@@ -23,12 +23,6 @@ class MHT(Several):
     about = Card(
         title="several levels a step: one step is as many of IF",
         source="Hao et al., NeurIPS 2024",
-        state="v",
-        data="images",
-        passes="1",
-        causal=True,
-        bits=1,
-        latency="T",
         verified="one step equal to `levels` uniform steps of IF (tests)",
     )
 

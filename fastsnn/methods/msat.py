@@ -35,11 +35,6 @@ class MSAT(Several):
         title="thresholds that follow potential and current: spikes worth as much as their threshold",
         source="He et al., 2023 (the authors' code; not verified against the paper)",
         state="v, mean of v",
-        data="images",
-        passes="1",
-        causal=True,
-        bits=1,
-        latency="T",
         verified="equal to its equations written out, in float64 (tests)",
     )
 

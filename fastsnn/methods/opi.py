@@ -30,12 +30,6 @@ class OPI:
     card = Card(
         title="soft-reset IF from theta/2: no expected conversion error",
         source="Bu, Ding, Yu, Huang, AAAI 2022",
-        state="v",
-        data="images",
-        passes="1",
-        causal=True,
-        bits=1,
-        latency="T",
         verified="ResNet-20, CIFAR-10: with percentile thresholds within a standard error of SpikingJelly 2.0.0",
     )
 

@@ -25,12 +25,7 @@ class Parallel(OPI):
     card = Card(
         title="as many spikes as the whole input allows: the quantised network, spike by spike",
         source="Hao et al., ICML 2025",
-        state="v",
-        data="images",
-        passes="1",
         causal=False,
-        bits=1,
-        latency="T",
         verified="equal to the quantised network in every count (tests)",
     )
 

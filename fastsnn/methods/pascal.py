@@ -21,10 +21,7 @@ class PASCAL(Parallel):
         title="accumulate, correct the count, emit it in order: the quantised network",
         source="PASCAL 2025",
         state="v, count",
-        data="images",
-        passes="1",
         causal=False,
-        bits=1,
         latency="T + (T - 1) L",
         verified="the steps as written equal to the quantised network in every count (tests)",
     )

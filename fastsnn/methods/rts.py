@@ -23,12 +23,6 @@ class RTS(OPI):
     card = Card(
         title="theta / 2T added to the current of every step, V(0) = 0",
         source="Deng, Gu, ICLR 2021",
-        state="v",
-        data="images",
-        passes="1",
-        causal=True,
-        bits=1,
-        latency="T",
     )
 
     def __init__(self, **options: object) -> None:

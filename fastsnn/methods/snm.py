@@ -22,11 +22,6 @@ class SNM(Several):
         title="spikes are taken back at -theta",
         source="Wang et al. 2022",
         state="v, count",
-        data="images",
-        passes="1",
-        causal=True,
-        bits=1,
-        latency="T",
     )
 
     def __init__(self, **options: Any) -> None:

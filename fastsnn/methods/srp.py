@@ -41,9 +41,5 @@ CARD = Card(
     title="neurons with nothing left after tau steps are silenced",
     source="Hao et al., AAAI 2023",
     state="v, one bit",
-    data="images",
-    passes="1",
-    causal=True,
-    bits=1,
     latency="T + tau",
 )

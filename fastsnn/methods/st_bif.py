@@ -25,11 +25,6 @@ class STBIF(Several):
         title="signed spikes, counts within bounds, then steps to settle: the quantised network",
         source="You et al., ICML 2024",
         state="v, count",
-        data="images",
-        passes="1",
-        causal=True,
-        bits=1,
-        latency="T",
         verified="settled equal to the quantised network in every count (tests)",
     )
 

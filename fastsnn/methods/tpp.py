@@ -25,12 +25,7 @@ class TPP(OPI):
     card = Card(
         title="spikes at random, as likely as the input that is left asks for",
         source="Bojkovic, Wu, Gu, ICML 2025 (formula as recalled)",
-        state="v",
-        data="images",
-        passes="1",
         causal=False,
-        bits=1,
-        latency="T",
     )
 
     def __init__(self, **options: Any) -> None:

@@ -98,6 +98,11 @@ def test_what_parallel_refuses(model):
     snn = fastsnn.convert(model, images(), method="parallel", timesteps=16)
     with pytest.raises(ValueError, match="these neurons need all 33 steps at once, and 32 fit"):
         snn(images(2), 33)
+    run = snn.simulation(images(2))
+    with torch.inference_mode():
+        run.advance(4)
+        with pytest.raises(ValueError, match="need all steps of a run at once: 4 were run, and 12 more cannot follow"):
+            run.advance(12)
     for more in ({"reset": "hard"}, {"comparator": ">"}):
         with pytest.raises(ValueError, match='emission "ordered" needs reset "soft" and comparator ">="'):
             build("parallel", **more)

@@ -4,13 +4,13 @@ from math import floor, prod
 
 import pytest
 import torch
+from graded import ALL, GAINS, NEURONS, elementwise, layer, rules
+from support import call_directly, keeps_the_contract, tensors
 
 from fastsnn._registry import load
 from fastsnn.neurons import code_of
 from fastsnn.ops import conv_if, if_constant, if_steps, linear_if
 from fastsnn.ops._step import count_unit
-from tests.ops.graded import ALL, GAINS, NEURONS, elementwise, layer, rules
-from tests.support import call_directly, keeps_the_contract, tensors
 
 FAMILIES = {"if_steps": if_steps, "if_constant": if_constant, "conv_if": conv_if, "linear_if": linear_if}
 OTHERS = [
