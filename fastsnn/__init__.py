@@ -11,6 +11,7 @@ from fastsnn.errors import BackendUnavailable, ConversionError, FastSNNError
 from fastsnn.network import SpikingNetwork
 from fastsnn.neurons import IF
 from fastsnn.profile import profile
+from fastsnn.saved import load
 from fastsnn.spikes import SpikeTrain
 
 __version__ = "0.1.0"
@@ -26,5 +27,6 @@ __all__ = [
     "convert",
     "early_exit",
     "exit_threshold",
+    "load",
     "profile",
 ]

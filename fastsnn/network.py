@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from fastsnn import _env, whole
+from fastsnn import _env, taken, whole
 from fastsnn.drive import Choice
 from fastsnn.engine import Simulation
 from fastsnn.graphs import Graphs
@@ -128,7 +129,7 @@ class SpikingNetwork(nn.Module):
         """
         if self.program.exponent is not None:
             raise ValueError(f'analog needs precision "float32" or "float64", this network has "{self.precision}"')
-        self._check(x)
+        taken.require(x, self.program, self.device)
         outputs = self.program.dense(channels_last(x.to(self.real())), clip)
         return self.rebuild([logical(out) for out in outputs])
 
@@ -155,7 +156,7 @@ class SpikingNetwork(nn.Module):
         """
         if steps(rounds) and len(x) == 0:
             raise ValueError("tune needs at least one image, got none")
-        self._check(x)
+        taken.require(x, self.program, self.device)
         found = tuned(self.program, self.prepared(), x, self._steps(timesteps), rounds, progress)
         self._choices, self._measured, self._ready = found.choices, found.measured, None
 
@@ -167,7 +168,7 @@ class SpikingNetwork(nn.Module):
         """
         if steps(rounds) and len(x) == 0:
             raise ValueError("layer_seconds needs at least one image, got none")
-        self._check(x)
+        taken.require(x, self.program, self.device)
         return timed(self.program, self.prepared(), x, self._steps(timesteps), rounds)
 
     @property
@@ -191,7 +192,7 @@ class SpikingNetwork(nn.Module):
     def _outputs(self, x: Tensor, timesteps: int | None, over_time: bool) -> list[Tensor]:
         """The outputs, channels last: [B, ...], or [T, B, ...] over time."""
         T = self._steps(timesteps)
-        self._check(x)
+        taken.require(x, self.program, self.device)
         if torch.compiler.is_compiling():
             return whole.network(x, self._number, T, over_time)
         return self.run(x, T, over_time)
@@ -239,14 +240,14 @@ class SpikingNetwork(nn.Module):
 
         To be called under torch.inference_mode().
         """
-        self._check(x)
+        taken.require(x, self.program, self.device)
         steps, prepared = self._steps(timesteps), self.prepared()
         with explained(prepared, x, steps):
             yield from chunks(self.simulation(x), steps, record, over_time, self.reading)
 
     def simulation(self, x: Tensor) -> Simulation:
         """A run on images x [B, C, *S] that is advanced by hand, settled where the method asks for it."""
-        self._check(x)
+        taken.require(x, self.program, self.device)
         return begun(Simulation(self.program, x, self.prepared()), self.reading)
 
     def prepared(self) -> Prepared:
@@ -256,6 +257,12 @@ class SpikingNetwork(nn.Module):
             if self._ready is None or self._ready[0] != key:
                 self._ready = (key, Prepared(self.program, self._choices))
             return self._ready[1]
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the whole network as one .safetensors file, see `fastsnn.saved.save`; `fastsnn.load` reads it."""
+        from fastsnn.saved import save
+
+        return save(self, path)
 
     def forget(self) -> None:
         """Lets go of memory that is kept for the next run: words of layers, on a GPU recorded graphs."""
@@ -287,13 +294,3 @@ class SpikingNetwork(nn.Module):
     def real(self) -> torch.dtype:
         """dtype of the outputs."""
         return torch.float64 if self.precision == "float64" else torch.float32
-
-    def _check(self, x: Tensor) -> None:
-        *spatial, channels = self.program.input.shape
-        expected = (channels, *spatial)
-        if x.ndim != len(expected) + 1 or tuple(x.shape[1:]) != expected:
-            raise ValueError(f"this network takes inputs [B, {', '.join(map(str, expected))}], got {list(x.shape)}")
-        if not x.is_floating_point():
-            raise TypeError(f"this network takes floating-point inputs, got {x.dtype}")
-        if x.device != self.device:
-            raise ValueError(f"the network is on {self.device} and the input on {x.device}; move one of them")

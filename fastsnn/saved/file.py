@@ -1,0 +1,134 @@
+"""The file of a converted network: safetensors, with the layers and all settings as JSON in its header."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as packed
+from torch import Tensor
+from torch.utils._pytree import treespec_dumps, treespec_loads
+
+from fastsnn._files import require_file, write_bytes
+from fastsnn.convert.capture import Rebuild
+from fastsnn.convert.dense_macs import Macs
+from fastsnn.convert.report import Report, Row
+from fastsnn.methods import METHODS, build
+from fastsnn.network import SpikingNetwork
+from fastsnn.program import Layer, Program
+from fastsnn.reading import Reading
+from fastsnn.saved.layers import described, rebuilt
+
+SCHEMA, VERSION = "fastsnn.network", "1"
+SUFFIX = (".safetensors",)
+
+
+def save(snn: SpikingNetwork, path: str | Path) -> Path:
+    """Writes a converted network, whole or not at all: a .safetensors file that holds no code.
+
+    `load` gives a network with the same spikes, to the last bit in fixed point, on any machine and backend. What
+    `tune` found and the calibration (`snn.calibration.save`) are not in it.
+
+    Raises ValueError for a path where nothing can be written, TypeError for outputs in a structure that has no name
+    in a file, such as a dataclass.
+    """
+    path = require_file(path, SUFFIX)
+    layers: list[dict[str, Any]] = []
+    tensors: dict[str, Tensor] = {}
+    for i, layer in enumerate(snn.program.layers.values()):
+        data, own = described(layer, str(i))
+        layers.append(data)
+        tensors |= {name: value.detach().cpu().contiguous().clone() for name, value in own.items()}
+    document = {
+        "layers": layers,
+        "outputs": snn.program.outputs,
+        "exponent": snn.program.exponent,
+        "timesteps": snn.timesteps,
+        "precision": snn.precision,
+        "reading": asdict(snn.reading),
+        "method": [getattr(snn.method, "name", ""), getattr(snn.method, "options", {}), str(snn.method)],
+        "structure": _structure(snn.rebuild),
+        "report": asdict(snn.report),
+    }
+    text = json.dumps(document)
+    metadata = {"schema": SCHEMA, "version": VERSION, "network": text, "sha256": _digest(text, tensors)}
+    write_bytes(path, packed(tensors, metadata))
+    return path
+
+
+def load(path: str | Path, device: torch.device | str = "cpu") -> SpikingNetwork:
+    """The network that `save` wrote, on a device.
+
+    Raises FileNotFoundError where there is no file; ValueError for a file that is none of a network, of another
+    version, cut off, or changed since it was written.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such network file: {path}")
+    try:
+        with safe_open(str(path), "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
+    if metadata.get("schema") != SCHEMA:
+        raise ValueError(f"{path} is not a converted network: its metadata should say {SCHEMA}")
+    if metadata.get("version") != VERSION:
+        raise ValueError(f"{path} has version {metadata.get('version')} of {SCHEMA}, this fastsnn reads {VERSION}")
+    text = metadata.get("network", "")
+    if metadata.get("sha256") != _digest(text, tensors):
+        raise ValueError(f"{path} was changed after it was written: its digest is another one")
+    try:
+        return _network(json.loads(text), tensors).to(device)
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not a whole network: {type(error).__name__}: {error}") from error
+
+
+def _network(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SpikingNetwork:
+    layers: dict[str, Layer] = {}
+    for i, data in enumerate(document["layers"]):
+        layers[data["name"]] = rebuilt(data, str(i), tensors, layers)
+    program = Program(layers.values(), document["outputs"])
+    program.exponent = document["exponent"]
+    leaves, spec = document["structure"]
+    rows = []
+    for row in document["report"]["rows"]:
+        fields = row | {"shape": tuple(row["shape"]), "modules": tuple(row["modules"]), "macs": Macs(**row["macs"])}
+        rows.append(Row(**fields))
+    name, options, shown = document["method"]
+    method = build(name, **options) if name in METHODS else shown
+    snn = SpikingNetwork(
+        program,
+        Rebuild(leaves, treespec_loads(spec)),
+        document["timesteps"],
+        document["precision"],
+        method,
+        Report(document["report"]["title"], tuple(rows)),
+    )
+    snn.reading = Reading(**document["reading"])
+    return snn
+
+
+def _structure(rebuild: Any) -> tuple[list[Any], str]:
+    """Leaves that are no outputs, and the structure, of what a network returns."""
+    try:
+        found = list(rebuild.leaves), treespec_dumps(rebuild.spec)
+        json.dumps(found)
+    except (NotImplementedError, TypeError, AttributeError) as error:
+        raise TypeError(f"outputs of this structure have no form in a file: {error}") from error
+    return found
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """Of the header's text and of every bit of the tensors."""
+    found = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        flat = tensor.reshape(-1)
+        found.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+    return found.hexdigest()

@@ -1,0 +1,124 @@
+"""Layers of a program as plain data and tensors, and back."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from torch import Tensor
+
+from fastsnn.firing import Plane
+from fastsnn.neurons import IF, Adaptive, Graded, Neuron
+from fastsnn.program import (
+    ConvTerm,
+    GateLayer,
+    HeadLayer,
+    InputLayer,
+    Layer,
+    LinearTerm,
+    MaxPoolLayer,
+    NeuronLayer,
+    PlaneLayer,
+    RouteLayer,
+    ScaleTerm,
+    Term,
+    ValueLayer,
+    WindowTerm,
+)
+from fastsnn.windows import Pooling
+
+Data = dict[str, Any]
+NEURONS: dict[str, Callable[..., Neuron]] = {"IF": IF, "Graded": Graded, "Adaptive": Adaptive}
+TERMS = {kind.__name__: kind for kind in (ConvTerm, LinearTerm, ScaleTerm, WindowTerm)}
+# of neurons, beside the bias
+STATE = ("unit", "ceiling", "threshold", "initial_potential", "schedule")
+GEOMETRY = ("stride", "padding", "dilation", "groups")
+
+
+def described(layer: Layer, at: str) -> tuple[Data, dict[str, Tensor]]:
+    """(data that JSON can hold, tensors by name); names of tensors begin with `at`."""
+    found: Data = {"kind": type(layer).__name__, "name": layer.name, "shape": layer.shape, "folded": layer.folded}
+    tensors: dict[str, Tensor] = {}
+    if isinstance(layer, NeuronLayer | ValueLayer):
+        parts = [_term(term, f"{at}/{i}") for i, term in enumerate(layer.terms)]
+        found["terms"] = [data for data, _ in parts]
+        tensors = {name: value for _, own in parts for name, value in own.items()} | {f"{at}/bias": layer.bias}
+    if isinstance(layer, NeuronLayer):
+        kept = {name: getattr(layer, name) for name in STATE}
+        tensors |= {f"{at}/{name}": value for name, value in kept.items() if value is not None}
+        found["neuron"] = {"kind": type(layer.neuron).__name__} | asdict(layer.neuron)
+    elif isinstance(layer, GateLayer):
+        found |= {"source": layer.source, "pooling": asdict(layer.pooling), "policy": layer.policy}
+    elif isinstance(layer, MaxPoolLayer):
+        found |= {"source": layer.source, "pooling": asdict(layer.pooling)}
+    elif isinstance(layer, PlaneLayer):
+        found |= {"source": layer.source, "plane": layer.plane}
+    elif isinstance(layer, RouteLayer):
+        found["sources"] = layer.sources
+        tensors |= {} if layer.index is None else {f"{at}/index": layer.index}
+    elif isinstance(layer, HeadLayer):
+        found |= {"source": layer.source, "function": layer.function, "dim": layer.dim}
+    elif not isinstance(layer, InputLayer | ValueLayer):
+        raise TypeError(f"no form in a file for a {type(layer).__name__}")
+    return found, tensors
+
+
+def rebuilt(data: Mapping[str, Any], at: str, tensors: Mapping[str, Tensor], known: Mapping[str, Layer]) -> Layer:
+    """The layer that `described` was given; `known` are those before it. Raises KeyError, TypeError or ValueError for
+    data that it did not give."""
+    kind, name, shape, folded = data["kind"], data["name"], tuple(data["shape"]), tuple(data["folded"])
+    if kind == "InputLayer":
+        return InputLayer(name, shape, folded)
+    if kind in ("NeuronLayer", "ValueLayer"):
+        terms = [_rebuilt_term(term, f"{at}/{i}", tensors) for i, term in enumerate(data["terms"])]
+        bias = tensors[f"{at}/bias"]
+        if kind == "ValueLayer":
+            return ValueLayer(name, shape, folded, terms, bias)
+        state = {key: tensors.get(f"{at}/{key}") for key in STATE}
+        unit, ceiling = tensors[f"{at}/unit"], tensors[f"{at}/ceiling"]
+        layer = NeuronLayer(name, shape, folded, terms, bias, unit, ceiling, _neuron(data["neuron"]))
+        for key, value in state.items():
+            setattr(layer, key, value)
+        return layer
+    if kind == "RouteLayer":
+        return RouteLayer(name, shape, folded, [known[s] for s in data["sources"]], tensors.get(f"{at}/index"))
+    source = known[data["source"]]
+    if kind == "PlaneLayer":
+        return PlaneLayer(source, data["plane"])
+    if kind == "HeadLayer":
+        return HeadLayer(name, shape, folded, source, data["function"], data["dim"])
+    sizes: Data = {key: tuple(v) if isinstance(v, list) else v for key, v in data["pooling"].items()}
+    pooling = Pooling(**sizes)
+    if kind == "MaxPoolLayer":
+        return MaxPoolLayer(name, shape, folded, source, pooling)
+    if kind == "GateLayer":
+        return GateLayer(name, shape, folded, source, pooling, data["policy"])
+    raise ValueError(f"no layer is a {kind!r}")
+
+
+def _term(term: Term, at: str) -> tuple[Data, dict[str, Tensor]]:
+    found: Data = {"kind": type(term).__name__, "source": term.source, "shape": term.shape, "shift": term.shift}
+    tensors = {f"{at}/weight": term.weight}
+    if isinstance(term, ConvTerm):
+        found |= {key: getattr(term, key) for key in GEOMETRY}
+    elif isinstance(term, WindowTerm):
+        tensors[f"{at}/index"] = term.index
+    return found, tensors
+
+
+def _rebuilt_term(data: Mapping[str, Any], at: str, tensors: Mapping[str, Tensor]) -> Term:
+    common = (data["source"], tensors[f"{at}/weight"], tuple(data["shape"]))
+    kind = TERMS[data["kind"]]
+    if kind is ConvTerm:
+        more = tuple(tuple(v) if isinstance(v, list) else v for v in (data[key] for key in GEOMETRY))
+    else:
+        more = (tensors[f"{at}/index"],) if kind is WindowTerm else ()
+    term: Term = kind(*common, *more)  # type: ignore[arg-type]
+    term.shift = data["shift"]
+    return term
+
+
+def _neuron(data: Mapping[str, Any]) -> Neuron:
+    options = {key: value for key, value in data.items() if key != "kind"}
+    if "planes" in options:
+        options["planes"] = tuple(Plane(*plane) for plane in options["planes"])
+    return NEURONS[data["kind"]](**options)

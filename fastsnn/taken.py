@@ -1,0 +1,18 @@
+"""What a converted network takes as its input."""
+
+import torch
+from torch import Tensor
+
+from fastsnn.program import Program
+
+
+def require(x: Tensor, program: Program, device: torch.device) -> None:
+    """Raises ValueError or TypeError for images x that a program on a device does not take."""
+    *spatial, channels = program.input.shape
+    expected = (channels, *spatial)
+    if x.ndim != len(expected) + 1 or tuple(x.shape[1:]) != expected:
+        raise ValueError(f"this network takes inputs [B, {', '.join(map(str, expected))}], got {list(x.shape)}")
+    if not x.is_floating_point():
+        raise TypeError(f"this network takes floating-point inputs, got {x.dtype}")
+    if x.device != device:
+        raise ValueError(f"the network is on {device} and the input on {x.device}; move one of them")
