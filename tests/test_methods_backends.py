@@ -12,11 +12,9 @@ T = 5
 # neurons of exponentials have no fixed point, and no kernel: tests/methods/test_msat.py
 FIXED = [name for name in METHODS if not build(name).neuron.floating]
 ABSENT = {"native": _native.reason, "triton": _triton.reason, "cuda": _cuda.reason}
-# planes take long to interpret: tests/ops/test_graded.py has all kinds of them
-SOME = ("m-ht", "st-bif")
-INTERPRETED = [
-    name for name in FIXED if torch.cuda.is_available() or name in SOME or len(build(name).neuron.firing.planes) == 1
-]
+# interpreted kernels take long: one method of each way to run; all kinds of planes are in tests/ops/test_graded.py
+SOME = ("opi", "ftbc", "ltb", "srp", "cos", "parallel", "tpp", "m-ht", "st-bif")
+INTERPRETED = FIXED if torch.cuda.is_available() else SOME
 CALLS = [(backend, name) for backend in ABSENT for name in (INTERPRETED if backend == "triton" else FIXED)]
 
 

@@ -10,6 +10,7 @@ import fastsnn
 from fastsnn.convert import parameters
 from fastsnn.errors import ConversionError
 from fastsnn.methods import METHODS, Correcting, build
+from fastsnn.neurons import Graded
 
 T = 6
 CORRECTING = [name for name in METHODS if isinstance(build(name), Correcting)]
@@ -173,6 +174,8 @@ def test_a_calibration_file_gives_the_same_spikes(model, method, precision, tmp_
         pytest.skip("refused: it needs more than 16 bits")
     if build(method).neuron.floating and precision != "float64":
         pytest.skip("refused: its neurons have no fixed point")
+    if isinstance(build(method).neuron, Graded) and precision == "float64":
+        pytest.skip("keeps what int32 does")
     if method == "dc":
         pytest.skip("refused: an activation of this network has an upper bound")
     x = images()
