@@ -120,7 +120,7 @@ KERNELS = [
     # two, because a thread has 8 neurons
     *elementwise(128, neurons(I16, I32, 8)),
     *elementwise(64, neurons(F32, I32, 4, True), neurons(I32, U8, 4, True)),
-    graded(F32, U8), graded(F64, I16, True), graded(I32, I32), graded(I16, I32, True),
+    graded(F64, I16, True), graded(I32, I32),
     *elementwise(
         80,
         *(pack.instance("pack", words, 16) for words in STEPS), pack.instance("pack", I32, 1),
@@ -143,9 +143,8 @@ KERNELS = [
     layer(I32, I32, I64, U8, 2),
     products(I8, I32, I32, U8), products(I8, I16, I32, I16), products(I8, I32, I32, I32),
     products(F16, F32, F32, I16), products(BF16, F32, F32, I32),
-    layer(F32, F32, F32, I16, 4, True), layer(F64, F64, F64, I32, 1, True), layer(I8, I32, I32, I16, 4, True),
-    layer(I8, I32, I64, I16, 2, True), layer(I16, I16, I32, U8, 4, True),
-    products(I8, I32, I32, U8, True), products(I8, I16, I32, I32, True), products(F16, F32, F32, I16, True),
+    layer(F32, F32, F32, I16, 4, True), layer(I8, I32, I64, I16, 2, True),
+    products(I8, I16, I32, I32, True), products(F16, F32, F32, I16, True),
 ]  # fmt: skip
 
 
