@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fastsnn.emission import emitted
 from fastsnn.ops.pack import pack
+from fastsnn.windows import largest
 
 
 def pooled(words: Tensor, sums: Tensor, index: Tensor, amplitudes: Sequence[int], T: int) -> tuple[Tensor, Tensor]:
@@ -23,11 +24,11 @@ def pooled(words: Tensor, sums: Tensor, index: Tensor, amplitudes: Sequence[int]
     sums    int32 [B, *S, C], what inputs have emitted before
     index   [P_out, window] into the positions, -1 for none
     """
-    before = _largest(sums, index)
+    before = largest(sums, index)
     found: list[list[Tensor]] = [[] for _ in amplitudes]
     for t in range(T):
         sums = sums + emitted(words, amplitudes, t).to(sums.dtype)
-        now = _largest(sums, index)
+        now = largest(sums, index)
         rest, before = now - before, now
         for plane, amplitude in zip(found, amplitudes, strict=True):
             fired = rest >= amplitude if amplitude > 0 else rest <= amplitude
@@ -35,10 +36,3 @@ def pooled(words: Tensor, sums: Tensor, index: Tensor, amplitudes: Sequence[int]
             plane.append(fired.to(torch.uint8))
     planes = [pack(torch.stack(plane)) for plane in found]
     return (torch.stack(planes) if len(planes) > 1 else planes[0]), sums
-
-
-def _largest(sums: Tensor, index: Tensor) -> Tensor:
-    """Of each window: [B, P_out, C]."""
-    flat = sums.flatten(1, -2)
-    edge = flat.new_full((len(flat), 1, flat.shape[2]), torch.iinfo(flat.dtype).min)
-    return torch.cat([flat, edge], dim=1)[:, index].amax(2)

@@ -53,3 +53,11 @@ def window_index(
         index = (index[:, None, :, None] * size + position[None, :, None, :]).flatten(2).flatten(0, 1)
         valid = (valid[:, None, :, None] & inside[None, :, None, :]).flatten(2).flatten(0, 1)
     return torch.where(valid, index, -1), out
+
+
+def largest(x: Tensor, index: Tensor) -> Tensor:
+    """The largest number of each window: [N, *S, C] -> [N, P_out, C]; index [P_out, window], -1 for none."""
+    flat = x.flatten(1, -2)
+    least = -torch.inf if flat.is_floating_point() else torch.iinfo(flat.dtype).min
+    edge = flat.new_full((len(flat), 1, flat.shape[2]), least)
+    return torch.cat([flat, edge], dim=1)[:, index].amax(2)

@@ -1,8 +1,8 @@
 """How a float64 program becomes one of a given precision, and which powers of two fixed point uses.
 
 In fixed point (int32) a neuron's threshold is 2^F with F = 24 unless its largest possible current needs less, or it
-emits several thresholds a step, and
-numbers that no neuron follows at once are stored times 2^exponent, one exponent for the whole network.
+emits several thresholds a step, and numbers that no neuron follows at once are stored times 2^exponent, one exponent
+for the whole network.
 """
 
 import copy

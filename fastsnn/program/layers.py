@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fastsnn.neurons import Neuron
 from fastsnn.program.terms import Term
-from fastsnn.windows import Pooling, Shape, window_index
+from fastsnn.windows import Pooling, Shape, largest, window_index
 
 
 class Layer(nn.Module):
@@ -163,10 +163,7 @@ class MaxPoolLayer(Layer):
         return (self.source,)
 
     def dense(self, inputs: Sequence[Tensor]) -> Tensor:
-        flat = inputs[0].flatten(1, -2)
-        least = -torch.inf if flat.is_floating_point() else torch.iinfo(flat.dtype).min
-        edge = flat.new_full((len(flat), 1, flat.shape[2]), least)
-        return torch.cat([flat, edge], dim=1)[:, self.index].amax(2).reshape(len(flat), *self.shape)
+        return largest(inputs[0], self.index).reshape(len(inputs[0]), *self.shape)
 
 
 class GateLayer(MaxPoolLayer):
