@@ -7,6 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
 
 def require_file(path: str | Path, suffixes: Sequence[str]) -> Path:
     """The path, after a check that a file can be written there: a result must not be lost after a long run.
@@ -60,3 +63,27 @@ def read_json(path: Path, what: str, schema: str, version: int, keys: Collection
     if absent:
         raise ValueError(f"{path} is not a whole {what}: it lacks {', '.join(absent)}")
     return found
+
+
+def read_tensors(
+    path: Path, file: str, what: str, schema: str, version: str
+) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """(metadata, tensors) of a safetensors file that says its schema and version.
+
+    file, what  what it is called in errors: where it is missing, and where it is another
+
+    Raises FileNotFoundError where there is none, ValueError for any other file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no such {file}: {path}")
+    try:
+        with safe_open(str(path), "pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a {what}: not a whole safetensors file: {error}") from error
+    if metadata.get("schema") != schema:
+        raise ValueError(f"{path} is not a {what}: its metadata should say {schema}")
+    if metadata.get("version") != version:
+        raise ValueError(f"{path} has version {metadata.get('version')} of {schema}, this fastsnn reads {version}")
+    return metadata, tensors

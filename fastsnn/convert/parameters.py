@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from fastsnn._files import require_file, write_bytes
+from fastsnn._files import read_tensors, require_file, write_bytes
 from fastsnn.convert.quantise16 import Range
 from fastsnn.convert.refine import Correction
 from fastsnn.reading import Reading
@@ -82,18 +81,7 @@ class Parameters:
 def load(path: str | Path) -> Parameters:
     """Reads what `Parameters.save` wrote. Raises ValueError for any other file, OSError where there is none."""
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such calibration file: {path}")
-    try:
-        with safe_open(str(path), "pt") as file:
-            metadata = file.metadata() or {}
-            found = {name: file.get_tensor(name) for name in file.keys()}
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a calibration file: {error}") from error
-    if metadata.get("schema") != SCHEMA:
-        raise ValueError(f"{path} is not a calibration file: its metadata should say {SCHEMA}")
-    if metadata.get("version") != VERSION:
-        raise ValueError(f"{path} has version {metadata.get('version')} of {SCHEMA}, this fastsnn reads {VERSION}")
+    metadata, found = read_tensors(path, "calibration file", "calibration file", SCHEMA, VERSION)
     try:
         return _parameters(json.loads(metadata["settings"]), found)
     except (KeyError, TypeError, json.JSONDecodeError) as error:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as packed
 from torch import Tensor
 from torch.utils._pytree import treespec_dumps, treespec_loads
 
-from fastsnn._files import require_file, write_bytes
+from fastsnn._files import read_tensors, require_file, write_bytes
 from fastsnn.convert.capture import Rebuild
 from fastsnn.convert.dense_macs import Macs
 from fastsnn.convert.report import Report, Row
@@ -67,18 +66,7 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> SpikingNetwork
     version, cut off, or changed since it was written.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such network file: {path}")
-    try:
-        with safe_open(str(path), "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
-    if metadata.get("schema") != SCHEMA:
-        raise ValueError(f"{path} is not a converted network: its metadata should say {SCHEMA}")
-    if metadata.get("version") != VERSION:
-        raise ValueError(f"{path} has version {metadata.get('version')} of {SCHEMA}, this fastsnn reads {VERSION}")
+    metadata, tensors = read_tensors(path, "network file", "converted network", SCHEMA, VERSION)
     text = metadata.get("network", "")
     if metadata.get("sha256") != _digest(text, tensors):
         raise ValueError(f"{path} was changed after it was written: its digest is another one")
