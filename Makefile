@@ -2,15 +2,19 @@
 #
 #   make demo PYTHON=python3.12             another interpreter for .venv (when it is first made)
 #   make test ARGS="-k pack"                arguments for pytest
+#   make test WORKERS=0                     in one process, which a debugger needs
 #   make test FASTSNN_NATIVE_MODULE=0       without a C++ compiler: the reference backend only
 
 PYTHON ?= python3
 ARGS ?=
+WORKERS ?= auto
 FASTSNN_NATIVE_MODULE ?= 1
 export FASTSNN_NATIVE_MODULE
 
 VENV := .venv
 BIN := $(VENV)/bin
+# a process a core, each with whole files, which share what is compiled; each takes a GB
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 CSRC := $(shell find csrc -type f)
 # those of GPU kernels are compiled when they run
@@ -32,7 +36,7 @@ demo: $(VENV)/.extra-demo  ## convert a network and run it: `fastsnn demo`
 	@$(BIN)/fastsnn demo
 
 test: $(VENV)/.extra-test  ## all tests; ARGS="-k pack" for some
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 bench: $(VENV)/.extra-test $(VENV)/.extra-peers  ## times, appended to benchmarks/results; the README's table
 	@$(BIN)/python -m pytest benchmarks --benchmark-only $(ARGS)
@@ -63,7 +67,7 @@ sanitize: $(VENV)/.extra-test  ## the C++ under AddressSanitizer and UndefinedBe
 	@rm -rf $(SANITIZED)
 	@FASTSNN_SANITIZE=1 $(PIP) --no-deps --target $(SANITIZED) .
 	@TRITON_INTERPRET=0 FASTSNN_SANITIZE=1 PYTHONPATH=$(SANITIZED) LD_PRELOAD="$(SANITIZERS)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	    $(BIN)/pytest tests/ops tests/test_native.py $(ARGS)
+	    $(PYTEST) tests/ops tests/test_native.py $(ARGS)
 
 lint: $(VENV)/.extra-dev  ## ruff, mypy, clang-format; changes nothing
 	$(BIN)/ruff check .
