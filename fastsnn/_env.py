@@ -14,6 +14,17 @@ CPU_ISA: str | None = os.environ.get("FASTSNN_CPU_ISA") or None
 # FASTSNN_CACHE: folder for what was measured on this machine, such as tile sizes; unset: ~/.cache/fastsnn.
 CACHE: str = os.environ.get("FASTSNN_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "fastsnn")
 
+# FASTSNN_TIMEOUT: seconds that a process waits for the others of its run, which includes calibration on the first of
+# them; unset: half an hour.
+TIMEOUT: str = os.environ.get("FASTSNN_TIMEOUT") or "1800"
+
+# RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE: torchrun's own; which process this is of how many, in all and on this
+# machine. Unset: the only one.
+RANK: str = os.environ.get("RANK") or "0"
+WORLD_SIZE: str = os.environ.get("WORLD_SIZE") or "1"
+LOCAL_RANK: str = os.environ.get("LOCAL_RANK") or "0"
+LOCAL_WORLD_SIZE: str = os.environ.get("LOCAL_WORLD_SIZE") or "1"
+
 # TRITON_INTERPRET=1: Triton's own switch; its kernels then run on the CPU, for tests.
 TRITON_INTERPRET: bool = os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
+from fastsnn import _env
 from fastsnn._extras import MissingExtra
-from fastsnn.errors import ConversionError, FastSNNError
+from fastsnn.errors import ConversionError, FastSNNError, SaidElsewhere
 
 POTENTIALS = ("uniform", "gaussian", "measured")
 PRECISIONS = ("int32", "int16", "int8", "float32", "float16", "bfloat16", "float64")
@@ -18,7 +19,9 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser that answers a mistake in one line, without the usage text."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        # the processes of one run are given the same arguments: the first says it for all
+        first = _env.WORLD_SIZE == "1" or _env.RANK == "0"
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n" if first else None)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,10 +30,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(given)
     args.command = shlex.join(["fastsnn", *given])
     try:
+        if args.verb != "eval":
+            _require_alone(args.verb)
         # The verb's module is imported now and not above, so that --help does not wait for torch.
         import_module(f"fastsnn.commands.{args.verb.replace('-', '_')}").run(args)
     except KeyboardInterrupt:
         return 130
+    except SaidElsewhere:
+        if args.traceback:
+            raise
+        return 2
     except (ValueError, TypeError, OSError, FastSNNError, MissingExtra) as e:
         if args.traceback:
             raise
@@ -39,6 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"fastsnn {args.verb}: {text or type(e).__name__}", file=sys.stderr)
         return 2
     return 0
+
+
+def _require_alone(verb: str) -> None:
+    """Raises where torchrun started several processes: each would do the whole work, and write the same files."""
+    if _env.WORLD_SIZE != "1":
+        text = f"runs in one process, WORLD_SIZE is {_env.WORLD_SIZE}: only fastsnn eval takes several"
+        raise ValueError(text) if _env.RANK == "0" else SaidElsewhere(text)
 
 
 def _parser() -> Parser:

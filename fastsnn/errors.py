@@ -15,3 +15,11 @@ class ConversionError(FastSNNError, ValueError):
 
 class OutOfMemory(FastSNNError, RuntimeError):
     """A run does not fit the memory of its device; the message says how many images would."""
+
+
+class ProcessError(FastSNNError, RuntimeError):
+    """Another process of the same run failed, ended, or does not answer; the message says which, or what is known."""
+
+
+class SaidElsewhere(FastSNNError):
+    """This process ends because all do, and the first of them says why."""

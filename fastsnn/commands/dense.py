@@ -23,12 +23,24 @@ class OnDevice:
         return len(self.batches)
 
 
-@torch.inference_mode()
 def dense_accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, int]:
     """Fraction of images classified correctly, and how many images there were.
 
     Raises ValueError where the images do not fit the model, or the labels its classes.
     """
+    return share(*dense_correct(model, batches))
+
+
+def share(correct: int, total: int) -> tuple[float, int]:
+    """(correct / total, total). Raises ValueError where there are no images."""
+    if total == 0:
+        raise ValueError("there are no images to evaluate on")
+    return correct / total, total
+
+
+@torch.inference_mode()
+def dense_correct(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[int, int]:
+    """How many images are classified correctly, of how many; raises as `dense_accuracy`, but takes no images too."""
     correct = total = 0
     for images, labels in batches:
         logits = _logits(model, images)
@@ -39,9 +51,7 @@ def dense_accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -
             )
         correct += int((logits.argmax(1) == labels).sum())
         total += len(labels)
-    if total == 0:
-        raise ValueError("there are no images to evaluate on")
-    return correct / total, total
+    return correct, total
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:

@@ -8,6 +8,9 @@ import fastsnn
 from fastsnn import _env, _native, _order, _registry
 from fastsnn.commands.versions import cuda_device, versions
 
+# variables that other programs name
+FOREIGN = ("TRITON_INTERPRET", "CXX", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+
 
 def run(args: argparse.Namespace) -> None:
     """Plain text without any optional package: this is the verb for a machine where something is missing."""
@@ -66,9 +69,7 @@ def _torch_build() -> str:
 
 def _more() -> dict[str, str]:
     settings = {
-        name if name.startswith("TRITON") else f"FASTSNN_{name}": getattr(_env, name)
-        for name in dir(_env)
-        if name.isupper()
+        name if name in FOREIGN else f"FASTSNN_{name}": getattr(_env, name) for name in dir(_env) if name.isupper()
     }
     return {
         "fastsnn is at": str(fastsnn.__path__[0]),

@@ -10,22 +10,30 @@ from torch import Tensor, nn
 from fastsnn import data
 from fastsnn.commands.dense import OnDevice
 from fastsnn.commands.factory import build
+from fastsnn.distributed import Group
 from fastsnn.weights import load_into
 
 
 @dataclass(frozen=True)
 class Setup:
-    """The dense network, batches to evaluate on, images to calibrate on, and what a reader should know."""
+    """The dense network, batches to evaluate on, images to calibrate on, and what a reader should know.
+
+    batches      those that are this process's; may be none where there are several processes
+    available    number of images that the data has for the evaluation
+    calibration  [N, C, *S]; N = 0 in every process but the first
+    """
 
     model: nn.Module
     batches: OnDevice
+    available: int
     calibration: Tensor
     notes: list[str]
 
 
-def setup(args: argparse.Namespace) -> Setup:
+def setup(args: argparse.Namespace, group: Group | None = None) -> Setup:
     """From the arguments of the groups "network" and "data". Raises ValueError or OSError where they do not fit."""
-    device = _device(args.device)
+    group = group or Group()
+    device = _device(args.device, group.local_rank)
     model = build(args.model)
     notes = []
     if args.weights:
@@ -34,11 +42,13 @@ def setup(args: argparse.Namespace) -> Setup:
         notes.append(f"no --weights: the weights are those that {args.model} sets")
     prepare = data.Prepare(args.image_size, args.resize, args.mean, args.std)
     images = data.load(args.data, "test", prepare)
-    batches = OnDevice(data.batches(images, args.batch_size, args.images), device)
-    calibration, note = data.calibration_images(
-        args.calibration_data or args.data, args.calibration_images, prepare, args.seed
-    )
-    return Setup(model.to(device), batches, calibration.to(device), notes + ([note] if note else []))
+    batches = OnDevice(data.batches(images, args.batch_size, args.images, group.rank, group.size), device)
+    calibration, note = torch.zeros(0), None
+    if group.first:
+        source = args.calibration_data or args.data
+        calibration, note = data.calibration_images(source, args.calibration_images, prepare, args.seed)
+    notes += [note] if note else []
+    return Setup(model.to(device), batches, len(images), calibration.to(device), notes)
 
 
 def conversion(args: argparse.Namespace) -> dict[str, Any]:
@@ -56,9 +66,18 @@ def conversion(args: argparse.Namespace) -> dict[str, Any]:
     )
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str, number: int) -> torch.device:
+    """The processor, or the GPU of that number, which becomes the current one."""
     if name == "cuda" and not torch.cuda.is_available():
         build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
         raise ValueError(f"--device cuda: no CUDA device is available (torch {torch.__version__}, built for {build})")
+    if name == "cpu":
+        return torch.device(name)
+    if number >= torch.cuda.device_count():
+        raise ValueError(
+            f"--device cuda: each process needs a GPU of its own, LOCAL_RANK is {number}, and this machine has "
+            f"{torch.cuda.device_count()}"
+        )
+    torch.cuda.set_device(number)
     # the device of tensors that are moved there has an index
-    return torch.device(name, torch.cuda.current_device()) if name == "cuda" else torch.device(name)
+    return torch.device(name, number)

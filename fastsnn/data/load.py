@@ -5,7 +5,7 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset
 
 from fastsnn._extras import need
 from fastsnn.data import arrays, folder
@@ -61,13 +61,18 @@ def calibration_images(
     return images, "; ".join(notes) or None
 
 
-def batches(data: Images, batch_size: int, first: int | None = None) -> DataLoader:
-    """Batches in order, of all images or the first few."""
+def batches(data: Images, batch_size: int, first: int | None = None, rank: int = 0, size: int = 1) -> DataLoader:
+    """Batches in order, of all images or the first few; of these every size-th, from number `rank` on.
+
+    Batches are whole whatever their number, because a network's rounding may depend on what is in one.
+    """
     for name, number in (("batch size", batch_size), ("number of images", first)):
         if number is not None and number < 1:
             raise ValueError(f"{name} should be at least 1, got {number}")
     count = len(data) if first is None else min(first, len(data))
-    return DataLoader(Subset(cast(Dataset, data), range(count)), batch_size=batch_size, collate_fn=_collate)
+    starts = range(rank * batch_size, count, size * batch_size)
+    taken = [list(range(start, min(start + batch_size, count))) for start in starts]
+    return DataLoader(cast(Dataset, data), batch_sampler=taken, collate_fn=_collate)
 
 
 def _kind(spec: str | Path) -> tuple[str, Path]:
