@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 
+import torch
 from torch import Tensor
 
 from fastsnn import _env, _order
 from fastsnn.errors import BackendUnavailable
 
 NAMES = ("cuda", "triton", "native", "reference")
-FAMILIES = ("pack", "if_steps", "if_constant", "conv_if", "linear_if", "pool", "readout")
+FAMILIES = ("pack", "if_steps", "if_constant", "conv_if", "linear_if", "pool", "readout", "emit", "restart")
 # each operator's family, and what its backends are called there
 OPERATORS = {
     "pack": ("pack", "BACKENDS"),
@@ -21,7 +22,8 @@ OPERATORS = {
     "pool_or": ("pool", "BACKENDS"),
     "pool_gate": ("pool", "GATE_BACKENDS"),
     "pool_counts": ("pool", "COUNTS_BACKENDS"),
-    "readout": ("readout", "BACKENDS"),
+    "pool_lateral": ("pool", "LATERAL_BACKENDS"),
+    **{name: (name, "BACKENDS") for name in ("readout", "emit", "restart")},
 }
 
 
@@ -47,8 +49,16 @@ def load(target: str) -> Callable:
     return getattr(import_module(module), function)
 
 
+def exporting() -> bool:
+    """Whether torch.export is tracing, which sees operators and no backend of them."""
+    # torch 2.6 has no such flag for its users
+    return getattr(torch.compiler, "is_exporting", lambda: False)()
+
+
 def choose(op: str, backends: tuple[Backend, ...], *tensors: Tensor) -> Callable:
-    """The function of the backend that `pick` gives."""
+    """The function of the backend that `pick` gives; while torch.export traces the operator, which takes the same."""
+    if exporting():
+        return getattr(torch.ops.fastsnn, op)
     return load(pick(op, backends, *tensors).target)
 
 

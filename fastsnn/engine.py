@@ -9,10 +9,8 @@ from torch import Tensor
 
 from fastsnn._registry import choose
 from fastsnn.clock import Clock
-from fastsnn.emission import at_random, in_order
-from fastsnn.lateral import pooled
-from fastsnn.offset import Probe
-from fastsnn.ops import pack, pool
+from fastsnn.gates import gated
+from fastsnn.ops import emit, pack
 from fastsnn.ops import readout as readouts
 from fastsnn.ops._step import spikes_at
 from fastsnn.prepared import Prepared
@@ -29,6 +27,8 @@ from fastsnn.program import (
 from fastsnn.program.fixed import fixed_input, saturated
 from fastsnn.program.program import channels_last
 from fastsnn.spikes import MAX_STEPS, joined, word_dtype
+from fastsnn.stepwise import each_step
+from fastsnn.twice import restarted
 
 # share of a threshold that is no membrane potential worth going on for
 USED_UP = 1e-3
@@ -39,16 +39,20 @@ CHUNK_BYTES = 2**29
 class Simulation:
     """One run of a program on a batch: fresh at the start, then advanced by any number of steps.
 
-    x         [B, C, *S] floating: the images, fed as a constant current
+    x         [B, C, *S] floating: the images, fed as a constant current. Where the input changes from step to step each
+              call of `advance` is given its own, and of x only the batch size matters
     prepared  what runs of the program share; made here if it is not given
+    stepwise  outputs over time are those of each step alone, not means over the steps so far
     """
 
-    def __init__(self, program: Program, x: Tensor, prepared: Prepared | None = None) -> None:
+    def __init__(self, program: Program, x: Tensor, prepared: Prepared | None = None, stepwise: bool = False) -> None:
         self.program, self.prepared = program, prepared or Prepared(program)
         self.layers = self.prepared.layers
         self.real = self.prepared.real
         self.steps = 0
-        self.batch = len(x)
+        self.stepwise = stepwise
+        self.batch = x.shape[0]
+        self.given: Tensor | None = None
         self.potential: dict[str, Tensor | None] = {}
         self.gates: dict[str, Tensor] = {}
         self.sums: dict[str, Tensor] = {}
@@ -59,9 +63,16 @@ class Simulation:
         self.static = self._static(channels_last(x.to(self.real)))
 
     def advance(
-        self, T: int, record: Iterable[str] = (), over_time: bool = False, last: bool = False
+        self,
+        T: int,
+        record: Iterable[str] = (),
+        over_time: bool = False,
+        last: bool = False,
+        given: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
         """Runs T more steps, T in 1..32; `last` says that no more will follow, so that potentials need not be kept.
+
+        given   the input of these steps [T, B, *S, C], where it changes from step to step
 
         Returns the words of the layers in `record`, and the outputs, channels last: after the last step [B, ...], or
         after each step [T, B, ...].
@@ -70,7 +81,7 @@ class Simulation:
             raise ValueError(
                 f"these neurons need all steps of a run at once: {self.steps} were run, and {T} more cannot follow"
             )
-        record = list(record)
+        record, self.given = list(record), given
         wake = (self.program.wake or 0) - self.steps
         if not 0 < wake < T:
             return self._advance(T, record, over_time, last)
@@ -125,6 +136,8 @@ class Simulation:
         """Results of the layers that do not change over time and that neurons depend on."""
         results: dict[str, Tensor] = {}
         for name, layer in self.layers.items():
+            if isinstance(layer, InputLayer) and layer.timed:
+                continue
             if isinstance(layer, InputLayer):
                 exponent = self.program.exponent
                 results[name] = fixed_input(x, exponent) if exponent is not None and name in self.prepared.inner else x
@@ -135,6 +148,8 @@ class Simulation:
     def _run(self, layer: Layer, results: dict[str, Tensor], T: int, keep: bool) -> Tensor:
         if isinstance(layer, NeuronLayer):
             return self.fire(layer, results, T, keep)
+        if isinstance(layer, InputLayer) and self.given is not None:
+            return self.given
         if isinstance(layer, PlaneLayer):
             return results[layer.source][layer.plane]
         if isinstance(layer, GateLayer):
@@ -145,12 +160,19 @@ class Simulation:
             if len(layer.amplitudes) == 1:
                 return route(words)
             return route([w.flatten(0, 1) for w in words]).unflatten(0, (-1, self.batch))
-        return torch.stack([saturated(self._at(layer, results, t)) for t in range(T)])
+        inputs = [self.numbers(source, results, T) for source in layer.sources]
+        found = layer.total(inputs, biased=not self.asleep) if isinstance(layer, ValueLayer) else layer.dense(inputs)
+        return saturated(found).unflatten(0, (T, self.batch))
 
-    def _at(self, layer: Layer, results: dict[str, Tensor], t: int) -> Tensor:
-        """The number a layer holds at step t."""
-        inputs = [self.number(source, results, t) for source in layer.sources]
-        return layer.total(inputs, biased=not self.asleep) if isinstance(layer, ValueLayer) else layer.dense(inputs)
+    def numbers(self, name: str, results: dict[str, Tensor], T: int) -> Tensor:
+        """What a layer holds or emits at each of T steps, all of them as one batch [T * B, *S, C]."""
+        if name in self.static:
+            held = self.number(name, results, 0)
+            return held.expand(T, *held.shape).flatten(0, 1)
+        if not self.layers[name].spiking:
+            return results[name].flatten(0, 1)
+        dtype = torch.int64 if self.program.exponent is not None else self.real
+        return pack.unpack(results[name].contiguous(), T).to(dtype).flatten(0, 1)
 
     def number(self, name: str, results: dict[str, Tensor], t: int) -> Tensor:
         if name in self.static:
@@ -164,36 +186,15 @@ class Simulation:
         driver = self.prepared.drivers[layer.name]
         neuron = layer.neuron
         if neuron.emission == "offset":
-            return driver(self, results, T, self._offset(layer, results, T), False)[0]
+            return driver(self, results, T, restarted(self, layer, results, T), False)[0]
         out, v = driver(self, results, T, self.potential.get(layer.name), keep or neuron.waits)
         if neuron.waits and v is not None:
-            if neuron.emission == "ordered":
-                return in_order(out, v, layer.threshold, T)
+            run, words = choose("emit", emit.op.BACKENDS, out), out.contiguous()
             # layers draw numbers of their own
-            return at_random(out, v, layer.threshold, T, neuron.seed ^ crc32(layer.name.encode()))
+            return run(words, v, layer.threshold, T, neuron.emission, neuron.seed ^ crc32(layer.name.encode()))
         self.potential[layer.name] = v
         silent = self.silent.get(layer.name)
         return out if silent is None else out.masked_fill_(silent, 0)
-
-    def _offset(self, layer: NeuronLayer, results: dict[str, Tensor], T: int) -> Tensor:
-        """Where the neurons of a layer start after a first run, step by step on the first steps of the same input."""
-        driver, steps = self.prepared.drivers[layer.name], layer.neuron.probe
-        if T < steps:
-            raise ValueError(f"these neurons need at least {steps} steps, got {T}")
-        probe = Probe(layer.threshold, layer.initial_potential)
-        v: Tensor | None = None
-        for t in range(steps):
-            now = {name: self._step_of(name, results[name], t) for name in layer.sources if name in results}
-            words, v = driver(self, now, 1, v, True)
-            if v is not None:
-                probe.see(words, v)
-        return probe.potential().contiguous()
-
-    def _step_of(self, name: str, result: Tensor, t: int) -> Tensor:
-        """One step of a layer's result, as the result of a run of one step."""
-        if not self.layers[name].spiking:
-            return result[t : t + 1]
-        return spikes_at(result, t).to(self.prepared.word(1))
 
     def keep(self, images: Tensor) -> None:
         """Goes on with some images of the batch, by index [n]."""
@@ -216,29 +217,17 @@ class Simulation:
         self.potential, self.gates, self.sums, self.steps = {}, {}, {}, 0
 
     def _gate(self, layer: GateLayer, words: Tensor, T: int) -> Tensor:
-        p, channels = layer.pooling, words.shape[-1]
-        if layer.policy == "lateral":
-            sums = self.gates.get(layer.name)
-            if sums is None:
-                sums = torch.zeros(
-                    (self.batch, *self.layers[layer.source].shape), dtype=torch.int32, device=words.device
-                )
-            out, self.gates[layer.name] = pooled(words, sums, layer.index, layer.amplitudes, T)
-            return out.unflatten(-2, layer.shape[:-1])
         # unused channels are pooled as well, which is less work than leaving them out
-        words = self.prepared.with_padding(words)
-        geometry = (p.kernel, p.stride, p.padding, p.dilation, p.ceil_mode)
-        if layer.policy == "or":
-            return choose("pool_or", pool.op.BACKENDS, words)(words, T, *geometry)[..., :channels]
-        so_far = self.gates.get(layer.name)
-        if so_far is None:
-            so_far = torch.zeros(words.shape, dtype=torch.int32, device=words.device)
-        run = choose("pool_gate", pool.op.GATE_BACKENDS, words)
-        out, self.gates[layer.name] = run(words, so_far, T, *geometry)
-        return out[..., :channels]
+        out, after = gated(layer, self.prepared.with_padding(words), T, self.gates.get(layer.name))
+        if after is not None:
+            self.gates[layer.name] = after
+        return out[..., : words.shape[-1]]
 
     def _read(self, kept: dict[str, Tensor], T: int, over_time: bool) -> list[Tensor]:
         """Adds a chunk to the sums over time and applies the head to the means: at its end, or at each step."""
+        if self.stepwise:
+            self.steps += T
+            return each_step(self, kept, T)
         readout = self.prepared.readout
         if readout is not None:
             words, weight = self.prepared.readout_for(kept[readout.source])

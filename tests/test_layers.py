@@ -21,11 +21,11 @@ LEVELS = {
     4: (
         *("program", "convert", "methods", "train"),
         *("clock", "contest", "currents", "drive", "head", "prepared", "engine", "graphs", "memory"),
-        *("tuning", "reading", "emission", "lateral", "offset", "early", "taken"),
-        *("adaptive", "drive_adaptive", "drive_base"),
-        *("network", "whole"),
+        *("tuning", "reading", "emission", "gates", "early", "taken"),
+        *("adaptive", "drive_adaptive", "drive_base", "drive_synaptic", "stepwise", "twice"),
+        *("network", "whole", "accuracy"),
     ),
-    5: ("data", "weights", "profile", "visualize", "comparison", "saved", "interop"),
+    5: ("data", "weights", "profile", "visualize", "comparison", "saved", "interop", "fuse", "distributed"),
     6: ("commands", "cli", "__main__", "__init__"),
 }
 LEVEL = {name: level for level, names in LEVELS.items() for name in names}

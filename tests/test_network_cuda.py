@@ -4,7 +4,7 @@ import pytest
 import torch
 from odd_network import odd_images, odd_networks, reference
 
-from fastsnn import _cuda, _env, _order, _triton, drive, engine, prepared
+from fastsnn import _cuda, _env, _order, _triton, drive, engine, gates, prepared
 from fastsnn._registry import load
 from fastsnn.drive import Constant
 from fastsnn.ops._layer_cuda import WAYS
@@ -97,7 +97,8 @@ def test_both_backends_of_a_gpu_give_the_same_and_are_both_measured(networks, x,
         monkeypatch.setattr(module, "refuse", lambda *_: None)
     monkeypatch.setattr(drive, "able", lambda op, backends, *_: [b for b in backends if b.name in names])
     monkeypatch.setattr(prepared, "pick", lambda op, backends, *_: backends[0])
-    monkeypatch.setattr(engine, "choose", lambda op, backends, *_: load(backends[0].target))
+    for module in (engine, gates):
+        monkeypatch.setattr(module, "choose", lambda op, backends, *_: load(backends[0].target))
     snn = networks["int8"].to(DEVICE)
     snn._ready = None
     images = x[:1].to(DEVICE)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from odd_network import odd_images, odd_networks, reference
 
-from fastsnn import _env, _triton, engine
+from fastsnn import _env, _triton, engine, gates
 from fastsnn.ops._tile_cache import TILES
 
 pytestmark = pytest.mark.skipif(_triton.reason() is not None, reason=str(_triton.reason()))
@@ -84,7 +84,8 @@ def test_neither_the_pool_nor_the_head_copies_padded_words(networks, x, triton, 
         return call
 
     choose = engine.choose
-    monkeypatch.setattr(engine, "choose", lambda op, *args: spied(choose(op, *args), op))
+    for module in (engine, gates):
+        monkeypatch.setattr(module, "choose", lambda op, *args: spied(choose(op, *args), op))
     snn(x[:2].to(DEVICE), 2)
     # inside a graph as well, where there is a GPU
     assert seen == {"pool_gate": ((2, 4, 4, 16), True), "readout": ((2, 16), True)}

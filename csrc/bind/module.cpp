@@ -1,16 +1,14 @@
 // The Python module fastsnn._cpu: addresses in, kernel called. Nothing is checked here: fastsnn/ops/<family>/op.py is
 // the one door, and it has checked dtype, shape, device and contiguity.
-#include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <array>
-#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
 
+#include "bind/bind.h"
 #include "bind/kernels.h"
 #include "common/threads.h"
 #include "layer/plan.h"
@@ -19,34 +17,8 @@ namespace py = pybind11;
 
 namespace {
 
+using namespace fastsnn::bind;
 using fastsnn::kernels;
-using i64 = std::int64_t;
-
-// Tensors cross as integers, so that no torch header is compiled and the module is not tied to a torch version.
-using address = std::uintptr_t;
-using Sizes = std::array<i64, 3>;
-using Strides = std::array<i64, 6>;
-
-// Neurons, and rows of outputs, below which another thread is not worth waking.
-constexpr i64 NEURON_GRAIN = 4096, ROW_GRAIN = 1;
-
-template <typename Value>
-Value* at(address a) {
-    return reinterpret_cast<Value*>(a);
-}
-
-void copy(const Sizes& from, i64* to) {
-    std::copy_n(from.begin(), 3, to);
-}
-
-// For whatever has a kernel, stride, padding and dilation.
-template <typename Windowed>
-void set_window(Windowed& to, const Sizes& kernel, const Sizes& stride, const Sizes& padding, const Sizes& dilation) {
-    copy(kernel, to.kernel);
-    copy(stride, to.stride);
-    copy(padding, to.padding);
-    copy(dilation, to.dilation);
-}
 
 std::string compiler() {
 #if defined(__clang__)
@@ -120,50 +92,6 @@ void run(const fastsnn::Plan& plan, const std::vector<address>& words, const std
     call.count = count;
     py::gil_scoped_release nogil;
     plan.run(call, threads);
-}
-
-void neurons(fastsnn::Number number, address current, i64 current_step, i64 N, i64 T, address v, i64 v_period,
-             address threshold, i64 threshold_period, address bias, i64 bias_period, i64 bias_step, bool hard,
-             bool strict, address out, int out_bytes, address v_out, const fastsnn::Rule* rule, address count,
-             int threads) {
-    fastsnn::NeuronCall call{};
-    call.current = at<const void>(current);
-    call.current_step = current_step;
-    call.v = {at<const void>(v), v_period};
-    call.threshold = {at<const void>(threshold), threshold_period};
-    call.bias = {at<const void>(bias), bias_period};
-    call.bias_step = bias_step;
-    call.T = T;
-    call.out = at<void>(out);
-    call.out_bytes = out_bytes;
-    call.v_out = at<void>(v_out);
-    call.hard = hard;
-    call.strict = strict;
-    call.rule = rule;
-    call.count = at<const void>(count);
-    call.N = N;
-    py::gil_scoped_release nogil;
-    fastsnn::parallel_ranges(N, NEURON_GRAIN, threads,
-                             [&](i64 begin, i64 end) { kernels().neurons(call, number, begin, end); });
-}
-
-void pool(fastsnn::PoolKind kind, address words, int word_bytes, i64 batch, const Sizes& in, const Sizes& out,
-          i64 channels, const Sizes& kernel, const Sizes& stride, const Sizes& padding, const Sizes& dilation, i64 T,
-          address so_far, address result, int result_bytes, int threads) {
-    fastsnn::PoolCall call{};
-    call.words = at<const void>(words);
-    call.word_bytes = word_bytes;
-    copy(in, call.in);
-    copy(out, call.out);
-    call.channels = channels;
-    set_window(call, kernel, stride, padding, dilation);
-    call.T = T;
-    call.so_far = at<const std::int32_t>(so_far);
-    call.result = at<void>(result);
-    call.result_bytes = result_bytes;
-    py::gil_scoped_release nogil;
-    fastsnn::parallel_ranges(batch * out[0] * out[1], ROW_GRAIN, threads,
-                             [&](i64 begin, i64 end) { kernels().pool(call, kind, begin, end); });
 }
 
 // Copies runs of elements: `runs` [n, 4] of destination, length, source (-1: zeros), place in it; all in elements.
@@ -243,10 +171,6 @@ PYBIND11_MODULE(_cpu, m) {
         .value("wide", fastsnn::Number::wide)
         .value("f32", fastsnn::Number::f32)
         .value("f64", fastsnn::Number::f64);
-    py::enum_<fastsnn::PoolKind>(m, "PoolKind")
-        .value("any", fastsnn::PoolKind::any)
-        .value("gate", fastsnn::PoolKind::gate)
-        .value("counts", fastsnn::PoolKind::counts);
 
     py::class_<fastsnn::Spread>(m, "Spread").def(py::init([](address data, const Strides& s) {
         return fastsnn::Spread{at<const void>(data), s[0], s[1], s[2], s[3], s[4], s[5]};
@@ -268,22 +192,9 @@ PYBIND11_MODULE(_cpu, m) {
         .def_property_readonly("number", [](const fastsnn::Plan& p) { return p.number(); })
         .def_property_readonly("instruction_set", [](const fastsnn::Plan& p) { return std::string(p.kernels().name); });
 
-    m.def("neurons", &neurons);
-    m.def("pool", &pool);
+    elementwise(m);
+    windows(m);
     m.def("route", &route);
     m.def("readout", &readout);
     m.def("fixed", &fixed);
-
-    m.def("pack", [](address spikes, address words, i64 T, i64 N, int word_bytes) {
-        py::gil_scoped_release nogil;
-        kernels().pack(at<const std::uint8_t>(spikes), at<void>(words), word_bytes, T, N);
-    });
-    m.def("unpack", [](address words, address spikes, i64 T, i64 N, int word_bytes) {
-        py::gil_scoped_release nogil;
-        kernels().unpack(at<const void>(words), word_bytes, at<std::uint8_t>(spikes), T, N);
-    });
-    m.def("counts", [](address words, address counts, i64 N, int word_bytes) {
-        py::gil_scoped_release nogil;
-        kernels().counts(at<const void>(words), word_bytes, at<std::int32_t>(counts), N);
-    });
 }

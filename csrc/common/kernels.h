@@ -4,11 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "emit/emit.h"
 #include "fixed/fixed.h"
 #include "layer/layer.h"
 #include "neuron/neuron.h"
 #include "pool/pool.h"
 #include "readout/readout.h"
+#include "restart/restart.h"
 
 namespace fastsnn {
 
@@ -25,6 +27,10 @@ struct Kernels {
     void (*neurons)(const NeuronCall&, Number, std::int64_t begin, std::int64_t end);
     void (*fixed)(const FixedCall&, std::int64_t row_begin, std::int64_t row_end);
     void (*pool)(const PoolCall&, PoolKind, std::int64_t row_begin, std::int64_t row_end);
+    void (*lateral)(const LateralCall&, std::int64_t row_begin, std::int64_t row_end);
+    void (*lateral_sums)(const LateralCall&, std::int32_t* sums, std::int64_t begin, std::int64_t end);
+    void (*emit)(const EmitCall&, Number, std::int64_t begin, std::int64_t end);
+    void (*restart)(const RestartCall&, Number, std::int64_t begin, std::int64_t end);
     void (*readout)(const ReadoutCall&, bool wide, std::int64_t image_begin, std::int64_t image_end);
     void (*pack)(const std::uint8_t* spikes, void* words, int word_bytes, std::int64_t T, std::int64_t N);
     void (*unpack)(const void* words, int word_bytes, std::uint8_t* spikes, std::int64_t T, std::int64_t N);

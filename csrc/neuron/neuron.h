@@ -3,15 +3,10 @@
 
 #include <cstdint>
 
+#include "common/repeated.h"
 #include "common/rule.h"
 
 namespace fastsnn {
-
-// Numbers that repeat: neuron n has data[n % period]. A period of 1 is one number for all.
-struct Repeated {
-    const void* data;
-    std::int64_t period;
-};
 
 struct NeuronCall {
     const void* current;          // [T, N], or [N] with a current_step of 0

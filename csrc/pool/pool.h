@@ -18,4 +18,10 @@ struct PoolCall {
     int result_bytes;
 };
 
+struct LateralCall {
+    PoolCall pool;  // words [planes, B, *in, C] and result [planes, B, *out, C]; so_far are sums of what was emitted
+    std::int64_t planes, word_plane, result_plane;  // from one plane's words to the next one's
+    const std::int32_t* amplitude;                  // of each plane, in thresholds
+};
+
 }  // namespace fastsnn

@@ -10,7 +10,7 @@ from fastsnn.neurons import IF
 class COS(OPI):
     """OPI's neurons, calibrated on the image itself: layer after layer, the first rho steps of the input are run, and
     where a neuron's potential ends below 0 after it fired, or at the threshold or above, V(0) is moved so that it fires
-    one spike less or more. Then all T steps of the same input are run. See `fastsnn.offset`.
+    one spike less or more. Then all T steps of the same input are run. See `fastsnn.ops.restart`.
 
     Each layer has to wait for rho steps of the one before it. T is at least rho and at most 32; not in int16.
 

@@ -2,7 +2,7 @@
 
 # what a kernel works on has no types of Python's
 
-from math import gcd, lcm
+from math import gcd
 
 import torch
 import triton
@@ -13,41 +13,12 @@ from fastsnn import _triton
 from fastsnn.firing import firing_of
 from fastsnn.ops._graded_kernel import begun, emit, graded, planes_apart, store_state, store_words
 from fastsnn.ops._neuron_kernel import NUMBERS, bounded, saturated
+from fastsnn.ops._repeated_kernel import repeating, spread, values_of, within
 from fastsnn.ops._step import goes_on
 from fastsnn.spikes import word_dtype
 
 # of each thread's loads and stores, the widest that there are
 BYTES, THREADS = 16, 128
-# of a period and a block, the common multiple from which on values are spread out in memory: places have 32 bits
-LONG_LAP = 2**30
-
-
-@triton.jit
-def _repeating(period, FACTOR: tl.constexpr, BLOCK: tl.constexpr):
-    """The block's neurons as (whole laps of lcm(period, BLOCK) before them, places in the lap); FACTOR is their gcd."""
-    laps = tl.program_id(0) // (period // FACTOR)
-    return laps, tl.program_id(0) % (period // FACTOR) * BLOCK + tl.arange(0, BLOCK)
-
-
-@triton.jit
-def _within(place, period, FACTOR: tl.constexpr):
-    """Each place as (laps of the period, number within the period), with one division for up to 16 neighbours."""
-    GROUP: tl.constexpr = FACTOR if FACTOR < 16 else 16
-    first = place // GROUP * GROUP
-    return first // period, tl.max_contiguous(tl.multiple_of(first % period + place % GROUP, GROUP), GROUP)
-
-
-@triton.jit
-def _values(values, at, inside, period, FORM: tl.constexpr, FACTOR: tl.constexpr, NUMBER: tl.constexpr):
-    """The values of a block's neurons: "one" for all, one for "each", or some that "repeat" with a period."""
-    if FORM == "one":
-        x = tl.load(values)
-    elif FORM == "each":
-        x = tl.load(values + at, mask=inside, other=0)
-    else:
-        place = _repeating(period, FACTOR, at.shape[0])[1]
-        x = tl.load(values + _within(place, period, FACTOR)[1])
-    return x.to(tl.int32) if NUMBER == "i16" else x
 
 
 @triton.jit
@@ -103,15 +74,15 @@ def _neurons_kernel(
     count = units.to(tl.int64) * UNIT
     inside = at < count
     FORM: tl.constexpr = "each" if V == "state" else V
-    u = bounded(tl.broadcast_to(_values(v, at, inside, v_period, FORM, V_FACTOR, NUMBER), [BLOCK]), NUMBER)
+    u = bounded(tl.broadcast_to(values_of(v, at, inside, v_period, FORM, V_FACTOR, NUMBER), [BLOCK]), NUMBER)
     emitted = tl.zeros([BLOCK], u.dtype)
     if V == "state":
-        emitted = _values(v + count, at, inside, v_period, FORM, V_FACTOR, NUMBER)
+        emitted = values_of(v + count, at, inside, v_period, FORM, V_FACTOR, NUMBER)
     state, word = begun(u, emitted, GRADED)
-    theta = _values(threshold, at, inside, threshold_period, THRESHOLD, THRESHOLD_FACTOR, NUMBER)
+    theta = values_of(threshold, at, inside, threshold_period, THRESHOLD, THRESHOLD_FACTOR, NUMBER)
     add = 0
     if BIAS != "none" and not BIAS_STEPS:
-        add = _values(bias, at, inside, bias_period, BIAS, BIAS_FACTOR, NUMBER)
+        add = values_of(bias, at, inside, bias_period, BIAS, BIAS_FACTOR, NUMBER)
     current = tl.load(currents + at, mask=inside, other=0)
     drive = current
     if not BIAS_STEPS:
@@ -121,14 +92,14 @@ def _neurons_kernel(
             current = tl.load(currents + t * count + at, mask=inside, other=0)
         if BIAS_STEPS:
             row = bias + t * (count if BIAS == "each" else bias_period)
-            add = _values(row, at, inside, bias_period, BIAS, BIAS_FACTOR, NUMBER)
+            add = values_of(row, at, inside, bias_period, BIAS, BIAS_FACTOR, NUMBER)
         if BIAS_STEPS or (t > 0 and not CONSTANT):
             drive = _drive(current, add, BIAS, NUMBER)
         state, word = emit(state, drive, theta, word, t, NUMBER, HARD, STRICT, GRADED)
     to = words + at
     if PITCHED:
-        laps, place = _repeating(width, WIDTH_FACTOR, BLOCK)
-        line, column = _within(place, width, WIDTH_FACTOR)
+        laps, place = repeating(width, WIDTH_FACTOR, BLOCK)
+        line, column = within(place, width, WIDTH_FACTOR)
         line += laps.to(tl.int64) * (BLOCK // WIDTH_FACTOR)
         to = words + tl.max_contiguous(tl.multiple_of(line * pitch + column, PITCH_FACTOR), PITCH_FACTOR)
     store_words(to, apart, word, inside, GRADED)
@@ -169,13 +140,13 @@ def run(
     if goes_on(firing, v, shape):
         start, v_period, v_form = v.contiguous(), 1, "state"
     else:
-        start, v_period, v_form = (v.contiguous(), 1, "each") if v.shape == shape else _spread(v, shape, block)
-    theta, threshold_period, threshold_form = _spread(threshold, shape, block)
+        start, v_period, v_form = (v.contiguous(), 1, "each") if v.shape == shape else spread(v, shape, block)
+    theta, threshold_period, threshold_form = spread(threshold, shape, block)
     add, bias_period, bias_form = bias, 1, "none"
     bias_steps = bias is not None and bias.ndim > len(shape) and bias.shape[0] > 1
     if bias is not None:
         bias = bias[0] if bias.ndim > len(shape) and not bias_steps else bias
-        add, bias_period, bias_form = _spread(bias, shape, block, (T,) if bias_steps else ())
+        add, bias_period, bias_form = spread(bias, shape, block, (T,) if bias_steps else ())
     width = shape[-1] if shape else 1
     pitch = _pitch(out if len(firing.planes) == 1 else out[0], width)
     # of one item of the batch, so that a batch of another size finds the kernel compiled
@@ -226,22 +197,3 @@ def _pitch(out: Tensor, width: int) -> int:
     # a dimension of one may have any stride
     lines = [stride for size, stride in zip(out.shape[:-1], out.stride()[:-1], strict=True) if size > 1]
     return lines[-1] if lines else out.stride(-2) if out.ndim > 1 else width
-
-
-def _spread(values: Tensor, shape: torch.Size, block: int, steps: tuple[int, ...] = ()) -> tuple[Tensor, int, str]:
-    """Contiguous numbers, their period over the neurons and their form, as the kernel takes them, for each step."""
-    size = values.shape[len(steps) :]
-    tail, form = _form(size, shape, block)
-    values = values.reshape((*steps, *size[max(len(size) - len(tail), 0) :])).expand((*steps, *tail)).contiguous()
-    return values, tail.numel() if form == "repeat" else 1, form
-
-
-def _form(size: torch.Size, shape: torch.Size, block: int) -> tuple[torch.Size, str]:
-    """The last dimensions of the neurons that values of this size are needed for, and what the kernel makes of them."""
-    # by dimensions, not by how many there are: a batch of one is to find the kernel compiled for a batch of more
-    while size and size[0] == 1:
-        size = size[1:]
-    if not size:
-        return size, "one"
-    tail = shape[len(shape) - len(size) :]
-    return (shape, "each") if len(tail) == len(shape) or lcm(tail.numel(), block) >= LONG_LAP else (tail, "repeat")

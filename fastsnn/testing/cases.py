@@ -215,6 +215,40 @@ def _pool_case(op: str, name: str, T: int) -> Case:
     return Case(op, f"{name}-T{T}", build, T)
 
 
+def _lateral_case(name: str, T: int) -> Case:
+    sizes, *geometry = POOLS[name]
+    # of one plane on every other geometry; -1 takes back what the others emitted
+    amplitudes = [1] if T % 2 else [4, 2, 1, -1]
+
+    def build(g: Generator) -> tuple:
+        inputs = (2, *sizes, 5)
+        words = random_words(g, (len(amplitudes), *inputs) if len(amplitudes) > 1 else inputs, T)
+        return words, torch.randint(-4, 5, inputs, generator=g, dtype=torch.int32), T, amplitudes, *geometry
+
+    return Case("pool_lateral", f"{name}-T{T}", build, T)
+
+
+def _emit_case(T: int, N: int, dtype: torch.dtype, kind: str, form: str) -> Case:
+    """Potentials between what no spikes of T steps make up for, either way, often a whole number of thresholds."""
+
+    def build(g: Generator) -> tuple:
+        shape = _shape(N)
+        _, threshold, _ = neuron_arguments(g, Neurons(form), T, shape, dtype)
+        v = lattice(g, shape, -8 * T - 8, 8 * T + 8, dtype)
+        return random_words(g, shape, T), v, threshold, T, kind, 2**40 + T
+
+    return Case("emit", f"T{T}-N{N}-{_short(dtype)}-{kind}-{form}", build, T * N)
+
+
+def _restart_case(steps: int, N: int, dtype: torch.dtype, n: Neurons) -> Case:
+    def build(g: Generator) -> tuple:
+        start, threshold, _ = neuron_arguments(g, n, steps, _shape(N), dtype)
+        words = [random_words(g, _shape(N), 2) for _ in range(steps)]
+        return words, [lattice(g, _shape(N), -8, 16, dtype) for _ in range(steps)], threshold, start
+
+    return Case("restart", f"T{steps}-N{N}-{_short(dtype)}-{n.threshold}", build, steps * N)
+
+
 def _readout_case(sizes: tuple[int, int, int], T: int, dtype: torch.dtype, over_time: bool, with_bias: bool) -> Case:
     batch, fan_in, out = sizes
 
@@ -246,6 +280,12 @@ def _all() -> dict[str, tuple[Case, ...]]:
     cases += [_linear_case(LINEARS[3], T, torch.int32, _cycle(VARIANTS, i)) for i, T in enumerate(STEPS)]
     for op, (i, name) in product(("pool_or", "pool_gate", "pool_counts"), enumerate(POOLS)):
         cases += [_pool_case(op, name, _cycle(STEPS, i)), _pool_case(op, name, _cycle(STEPS, i + 4))]
+    for i, name in enumerate(POOLS):
+        cases += [_lateral_case(name, _cycle(STEPS, i)), _lateral_case(name, _cycle(STEPS, i + 4))]
+    forms = ("one", "channel", "neuron", "all")
+    for i, ((T, N), dtype) in enumerate(product(zip(STEPS, (*SIZES, *SIZES), strict=False), DTYPES[:3])):
+        cases += [_emit_case(T, N, dtype, kind, _cycle(forms, i)) for kind in ("ordered", "random")]
+        cases.append(_restart_case(T, N, dtype, _cycle(VARIANTS, i)))
     for i, (sizes, dtype) in enumerate(product(READOUTS, DTYPES[:2])):
         cases += [_readout_case(sizes, _cycle(STEPS, i), dtype, curve, i % 2 == 0) for curve in (False, True)]
     by_op: dict[str, dict[str, Case]] = {}

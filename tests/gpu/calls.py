@@ -80,6 +80,44 @@ def pooling(op: str, T: int, size: int = 16, channels: int = 64) -> Call:
     return call
 
 
+def lateral(T: int, amplitudes: tuple[int, ...], size: int = 16, channels: int = 64) -> Call:
+    """A call of pool_lateral with windows of 2x2."""
+
+    def call(batch: int) -> object:
+        from fastsnn.ops.pool.lateral_kernel import pool_lateral
+
+        x = words(batch, (size, size, channels), T)
+        planes = torch.stack([x] * len(amplitudes)) if len(amplitudes) > 1 else x
+        sums = torch.zeros(x.shape, dtype=torch.int32)
+        return pool_lateral(planes, sums, T, amplitudes, [2, 2], [2, 2], [0, 0], [1, 1], False)
+
+    return call
+
+
+def emitting(dtype: torch.dtype, T: int, kind: str, features: int = 4096) -> Call:
+    """A call of emit, of [batch, features] with a threshold for each feature."""
+
+    def call(batch: int) -> object:
+        from fastsnn.ops.emit.triton_kernel import emit
+
+        v, threshold = torch.empty(batch, features, dtype=dtype), torch.ones(features, dtype=dtype)
+        return emit(words(batch, (features,), T), v, threshold, T, kind, 2**40 + batch)
+
+    return call
+
+
+def restarting(dtype: torch.dtype, steps: int, features: int = 4096) -> Call:
+    """A call of restart, of [batch, features], from one threshold and one potential."""
+
+    def call(batch: int) -> object:
+        from fastsnn.ops.restart.triton_kernel import restart
+
+        v, one = [torch.empty(batch, features, dtype=dtype) for _ in range(steps)], torch.ones((), dtype=dtype)
+        return restart([words(batch, (features,), 1) for _ in v], v, one, one)
+
+    return call
+
+
 def reading(dtype: torch.dtype, T: int, over_time: bool, inputs: int = 512, outputs: int = 1000) -> Call:
     """A call of readout."""
 

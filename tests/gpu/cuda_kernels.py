@@ -20,9 +20,11 @@ import torch
 from fastsnn._cuda import Kernel
 from fastsnn.firing import MOST_PLANES
 from fastsnn.ops import _events_cuda, _fixed_cuda, _neurons_cuda, _products_cuda
+from fastsnn.ops.emit import cuda as emit
 from fastsnn.ops.pack import cuda as pack
 from fastsnn.ops.pool import cuda as pool
 from fastsnn.ops.readout import cuda as readout
+from fastsnn.ops.restart import cuda as restart
 from fastsnn.testing import nvrtc
 from fastsnn.testing.nvrtc import Promise
 
@@ -133,6 +135,16 @@ KERNELS = [
         *(pool.pool(words, I32, 16 // words.itemsize, True) for words in STEPS),
         *(pool.gate(words, words) for words in STEPS),
         *(pool.counted(words, 16 // words.itemsize) for words in STEPS),
+        *(pool.lateral(words, words) for words in (U8, I16)),
+        *(pool.lateral_sums(words, 16 // words.itemsize) for words in STEPS),
+    ),
+    # the sums of all steps, and what an input adds to them
+    *elementwise(128, pool.lateral(I32, I32)),
+    *elementwise(
+        80,
+        emit.instance(F32, U8, 4, False), emit.instance(I32, I16, 4, False), emit.instance(F64, I32, 2, False),
+        emit.instance(F32, I16, 4, True), emit.instance(I32, U8, 4, True), emit.instance(F64, I32, 1, True),
+        restart.instance(F32, U8, 4), restart.instance(I32, I16, 4), restart.instance(F64, I32, 2),
     ),
     *elementwise(96, _fixed_cuda.KERNEL),
     reading(F32, U8, False, 1), reading(F32, I16, False), reading(F32, I32, True),

@@ -18,9 +18,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
-from calls import Call, constant, first, layer, packing, pooling, reading, steps
+from calls import Call, constant, emitting, first, lateral, layer, packing, pooling, reading, restarting, steps
 
-from fastsnn.neurons import Graded, levels, powers, taken_back
+from fastsnn.firing import levels, powers, taken_back
+from fastsnn.neurons import Graded
 from fastsnn.testing import compiled
 from fastsnn.testing.compiled import Promise
 
@@ -68,6 +69,8 @@ I8, I16, I32 = torch.int8, torch.int16, torch.int32
 # one pass over memory: it must read and write in pieces of 16 bytes, and leave room for 16 warps at once
 PASS = Promise(instruction="", most_registers=128, least_ctas=4)
 NEURONS = replace(PASS, least_wide_loads=16)
+# of numbers of 64 bits, which fused multiply-adds are the way to do exactly
+DIVIDING = replace(PASS, least_wide_loads=1, fused=True)
 # words of every plane, and counts, are in registers as well
 GRADED = replace(PASS, most_registers=168, least_ctas=3)
 
@@ -92,6 +95,13 @@ ELEMENTWISE = [
     Named("pool_or", "int16 words", 16, pooling("pool_or", 16), PASS),
     Named("pool_gate", "int16 words", 16, pooling("pool_gate", 16), PASS),
     Named("pool_counts", "uint8 words", 8, pooling("pool_counts", 8), PASS),
+    Named("pool_lateral", "int16 words", 16, lateral(16, (1,)), PASS),
+    Named("pool_lateral, 5 planes", "uint8 words", 8, lateral(8, (8, 4, 2, 1, -1)), PASS),
+    Named("emit f32, ordered", "float32, int16 words", 16, emitting(F32, 16, "ordered"), DIVIDING),
+    Named("emit f64, ordered", "float64, int32 words", 32, emitting(F64, 32, "ordered"), DIVIDING),
+    Named("emit i32, random", "int32, int16 words", 16, emitting(I32, 16, "random"), DIVIDING),
+    Named("restart f32", "float32, uint8 words", 4, restarting(F32, 4), replace(PASS, least_wide_loads=4)),
+    Named("restart i32", "int32, uint8 words", 4, restarting(I32, 4), replace(PASS, least_wide_loads=4)),
     Named("readout f32", "float32", 16, reading(F32, 16, False), Promise(fused=True)),
     Named("readout f32, every step", "float32", 16, reading(F32, 16, True), Promise(fused=True)),
     Named("readout f64", "float64", 16, reading(F64, 16, False), Promise(fused=True)),

@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from fastsnn.emission import at_random, in_order, uniform
 from fastsnn.engine import USED_UP
-from fastsnn.offset import Probe
+from fastsnn.ops.emit import emit
+from fastsnn.ops.emit.reference import uniform
 from fastsnn.ops.if_constant import if_constant
 from fastsnn.ops.if_steps import if_steps
 from fastsnn.ops.pack import counts
+from fastsnn.ops.restart import restart
 
 NEURONS = 100_000
-ONE = torch.ones(())
 
 
 def uneven(T):
@@ -43,11 +43,12 @@ def test_srp_silences_neurons_that_should_not_have_fired(T, known):
 @pytest.mark.parametrize("T, known", [(4, 0.997), (8, 0.978), (16, 0.944)])
 def test_cos_corrects_a_spike_too_many_or_too_few(T, known):
     currents, ideal = uneven(T)
-    probe, v = Probe(ONE, torch.tensor(0.5)), torch.tensor(0.5)
+    words, potentials, v = [], [], torch.tensor(0.5)
     for current in currents:
-        words, v = if_steps(current[None], 1.0, v)
-        probe.see(words, v)
-    found = counts(if_steps(currents, 1.0, probe.potential())[0])
+        word, v = if_steps(current[None], 1.0, v)
+        words.append(word)
+        potentials.append(v)
+    found = counts(if_steps(currents, 1.0, restart(words, potentials, 1.0, 0.5))[0])
     # three standard errors of a share this large are below 0.002
     assert share(found, ideal) == pytest.approx(known, abs=0.003)
 
@@ -57,7 +58,7 @@ def test_parallel_neurons_never_miss(T):
     currents, ideal = uneven(T)
     words, v = if_steps(currents, 1.0, 0.5)
     # a sum within float32 rounding of a whole number may count either way: 1e-6 of the neurons for each step
-    assert share(counts(in_order(words, v, ONE, T)), ideal) > 1 - 1e-4
+    assert share(counts(emit(words, v, T)), ideal) > 1 - 1e-4
     assert share(counts(words), ideal) < 0.9
 
 
@@ -65,10 +66,9 @@ def test_parallel_neurons_never_miss(T):
 def test_probabilistic_neurons_miss_counts_by_chance(T, known):
     currents, ideal = uneven(T)
     words, v = if_steps(currents, 1.0, 0.0)
-    drawn = counts(at_random(words, v, ONE, T, seed=3))
+    drawn, again, other = (counts(emit(words, v, T, kind="random", seed=seed)) for seed in (3, 3, 4))
     assert share(drawn, ideal) == pytest.approx(known, abs=0.01)
-    assert torch.equal(drawn, counts(at_random(words, v, ONE, T, seed=3)))
-    assert not torch.equal(drawn, counts(at_random(words, v, ONE, T, seed=4)))
+    assert torch.equal(drawn, again) and not torch.equal(drawn, other)
 
 
 def test_hashed_numbers_are_uniform_and_independent():

@@ -8,13 +8,14 @@ from torch import nn
 import fastsnn
 from fastsnn.engine import Simulation
 from fastsnn.errors import ConversionError
-from fastsnn.lateral import pooled
+from fastsnn.firing import levels, powers, taken_back
 from fastsnn.methods import METHODS, build
 from fastsnn.methods.several import Several
-from fastsnn.neurons import Graded, levels, powers, taken_back
+from fastsnn.neurons import Graded
 from fastsnn.ops.if_constant import if_constant
 from fastsnn.ops.if_steps import if_steps
 from fastsnn.ops.pack import pack
+from fastsnn.ops.pool import pool_lateral
 from fastsnn.windows import window_index
 
 THETA = 2**16
@@ -216,25 +217,24 @@ def test_signed_neurons_miss_fewer_counts(name, shares):
 def test_lateral_windows_emit_as_much_as_their_most_active_input():
     g = torch.Generator().manual_seed(0)
     T, amplitudes = 12, Graded((*levels(3), *taken_back(3, early=True)), below=True).firing.amplitudes
-    index, size = window_index((5, 4), (3, 2), (2, 2), (1, 0), (1, 1))
+    windows = ((3, 2), (2, 2), (1, 0), (1, 1), False)
+    index, _ = window_index((5, 4), *windows)
     each = torch.randint(0, 2, (T, len(amplitudes), 2, 5, 4, 3), generator=g, dtype=torch.uint8)
     words = torch.stack([pack(each[:, p]) for p in range(len(amplitudes))])
     inputs = torch.tensordot(torch.tensor(amplitudes), each.movedim(1, 0).long(), dims=1).cumsum(0)
-    out, sums = pooled(words, torch.zeros(2, 5, 4, 3, dtype=torch.int32), index, amplitudes, T)
+    out, sums = pool_lateral(words, torch.zeros(2, 5, 4, 3, dtype=torch.int32), T, *windows, amplitudes)
+    out = out.flatten(2, 3)
     found = emitted(out, Graded((*levels(3), *taken_back(3, early=True)), below=True), T).cumsum(0)
     flat = inputs.flatten(2, 3)
     for window, positions in enumerate(index.tolist()):
         inside = [p for p in positions if p >= 0]
         assert torch.equal(found[:, :, window], flat[:, :, inside].amax(2))
-    assert torch.equal(sums.long(), inputs[-1]) and prod_of(size) == out.shape[2]
+    assert torch.equal(sums.long(), inputs[-1]) and len(index) == out.shape[2]
     # in two parts, with the sums in between
-    early, between = pooled(words & 0b11111, torch.zeros_like(sums), index, amplitudes, 5)
-    late, after = pooled((words >> 5) & 0b1111111, between, index, amplitudes, 7)
-    assert torch.equal(early.long() | late.long() << 5, out.long()) and torch.equal(after, sums)
-
-
-def prod_of(size):
-    return torch.Size(size).numel()
+    early, between = pool_lateral(words & 0b11111, torch.zeros_like(sums), 5, *windows, amplitudes)
+    late, after = pool_lateral((words >> 5) & 0b1111111, between, 7, *windows, amplitudes)
+    whole = early.long() | late.long() << 5
+    assert torch.equal(whole.flatten(2, 3), out.long()) and torch.equal(after, sums)
 
 
 @pytest.mark.parametrize("policy", ["lateral", "before"])

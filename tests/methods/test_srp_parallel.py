@@ -8,9 +8,9 @@ import fastsnn
 from fastsnn.engine import Simulation
 from fastsnn.errors import ConversionError
 from fastsnn.methods import build
-from fastsnn.offset import Probe
 from fastsnn.ops.if_steps import if_steps
 from fastsnn.ops.pack import unpack
+from fastsnn.ops.restart import restart
 from fastsnn.program import GateLayer, InputLayer, NeuronLayer, RouteLayer
 
 T = 6
@@ -189,11 +189,12 @@ def test_cos_is_two_runs_of_each_layer(rho):
         (source,) = layer.sources
         given = [image] * T if source == "input" else spikes[source]
         currents = torch.stack([layer.total([now]) for now in given]).int()
-        probe, v = Probe(layer.threshold, layer.initial_potential), layer.initial_potential
+        words, potentials, v = [], [], layer.initial_potential
         for current in currents[:rho]:
-            words, v = if_steps(current[None].contiguous(), layer.threshold, v)
-            probe.see(words, v)
-        start = probe.potential()
+            word, v = if_steps(current[None].contiguous(), layer.threshold, v)
+            words.append(word)
+            potentials.append(v)
+        start = restart(words, potentials, layer.threshold, layer.initial_potential)
         moved += int((start != layer.initial_potential).sum())
         words, _ = if_steps(currents, layer.threshold, start)
         assert torch.equal(unpack(words, T).long(), spikes[name]), name

@@ -2,8 +2,8 @@
 
 import torch
 
-from fastsnn.firing import Plane
-from fastsnn.neurons import IF, Graded, levels, powers, taken_back
+from fastsnn.firing import Plane, levels, powers, taken_back
+from fastsnn.neurons import IF, Graded
 from fastsnn.testing.cases import CONVOLUTIONS, LINEARS, Neurons, lattice, neuron_arguments, random_words
 
 # every amplitude is worth a few units, so that potentials get to all planes
@@ -21,6 +21,7 @@ NEURONS = {
 GAINS = {
     "leaky": IF(leak=0.9),
     "leaky-hard": IF("hard", ">", leak=0.75),
+    "leaky-burst": Graded(levels(3), leak=0.75),
     "differential": Graded(powers(3, 0.75), single=True, differential=True),
     "differential-if": Graded(powers(1, 0.5), differential=True),
 }

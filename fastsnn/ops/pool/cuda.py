@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fastsnn import _cuda
+from fastsnn.firing import MOST_PLANES
 from fastsnn.ops import _three
 from fastsnn.spikes import word_dtype
 from fastsnn.windows import output_size
@@ -34,6 +35,31 @@ def pool_gate(
         grid = (_cuda.blocks(words.numel(), run.threads * n),)
         _cuda.launch(run, grid, (*addresses(words, counts, after), T, *sizes), words)
     return passed, after
+
+
+def pool_lateral(
+    words: Tensor, sums: Tensor, T: int, amplitudes: Size, kernel: Size, stride: Size, padding: Size, dilation: Size,
+    ceil_mode: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    batch, *sizes, channels = sums.shape
+    geometry = (kernel, stride, padding, dilation)
+    out = list(map(output_size, sizes, *geometry, [ceil_mode] * len(sizes)))
+    planes = words.shape[: words.ndim - sums.ndim]
+    result, after = words.new_empty((*planes, batch, *out, channels), dtype=word_dtype(T)), torch.empty_like(sums)
+    windows = result.numel() // len(amplitudes)
+    numbers = (T, batch, channels, *_sizes(sums, out, geometry), len(amplitudes), sums.numel(), windows)
+    worth = [*amplitudes, *[0] * (MOST_PLANES - len(amplitudes))]
+    if windows:
+        run = lateral(words.dtype, result.dtype)
+        grid = (_cuda.blocks(windows, run.threads),)
+        _cuda.launch(run, grid, (*addresses(words, sums, result), *numbers, *worth), words)
+    if sums.numel():
+        n = BYTES // words.element_size()
+        n = n if _cuda.divides(n, sums.numel()) and _cuda.divides(BYTES, *addresses(words, sums, after)) else 1
+        run = lateral_sums(words.dtype, n)
+        grid = (_cuda.blocks(sums.numel(), run.threads * n),)
+        _cuda.launch(run, grid, (*addresses(words, sums, after), *numbers, *worth), words)
+    return result, after
 
 
 def pool_counts(
@@ -96,3 +122,17 @@ def gate(words: torch.dtype, result: torch.dtype) -> _cuda.Kernel:
 
 def counted(words: torch.dtype, n: int) -> _cuda.Kernel:
     return _instance("counted", _cuda.WORDS[words], str(n))
+
+
+def _lateral(function: str, *arguments: str) -> _cuda.Kernel:
+    form = f"<6q18i3q{MOST_PLANES}i"
+    return _cuda.Kernel("pool/lateral.cu", f"{function}<{', '.join(arguments)}>", "LateralCall", form)
+
+
+def lateral(words: torch.dtype, result: torch.dtype) -> _cuda.Kernel:
+    """What the largest sums change by, for as many steps as its result has room for."""
+    return _lateral("lateral", _cuda.WORDS[words], _cuda.WORDS[result], str(8 * result.itemsize))
+
+
+def lateral_sums(words: torch.dtype, n: int) -> _cuda.Kernel:
+    return _lateral("lateral_sums", _cuda.WORDS[words], str(n))

@@ -53,6 +53,34 @@ def pool_gate(
     return passed, now.add_(counts)
 
 
+def pool_lateral(
+    words: Tensor, sums: Tensor, T: int, amplitudes: Size, kernel: Size, stride: Size, padding: Size, dilation: Size,
+    ceil_mode: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    batch, *sizes, channels = sums.shape
+    geometry = (kernel, stride, padding, dilation)
+    out = list(map(output_size, sizes, *geometry, [ceil_mode] * len(sizes)))
+    planes = words.shape[: words.ndim - sums.ndim]
+    result, after = torch.empty((*planes, batch, *out, channels), dtype=word_dtype(T)), torch.empty_like(sums)
+    _native.load().lateral(
+        words.data_ptr(),
+        words.element_size(),
+        batch,
+        _three.sizes(sizes),
+        _three.sizes(out),
+        channels,
+        *_three.geometry(*geometry),
+        T,
+        list(amplitudes),
+        sums.data_ptr(),
+        after.data_ptr(),
+        result.data_ptr(),
+        result.element_size(),
+        torch.get_num_threads(),
+    )
+    return result, after
+
+
 def pool_counts(
     words: Tensor, T: int, kernel: Size, stride: Size, padding: Size, dilation: Size, ceil_mode: bool
 ) -> Tensor:

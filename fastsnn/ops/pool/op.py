@@ -1,4 +1,7 @@
-"""pool: windows over packed spikes; the word-wise OR, the spikes of the most active input, or the number of spikes."""
+"""pool: windows over packed spikes.
+
+The word-wise OR, the spikes of the most active input, what the largest sum changes by, or the number of spikes.
+"""
 
 from collections.abc import Sequence
 
@@ -7,14 +10,15 @@ from torch import Tensor
 
 from fastsnn import _cuda, _native, _triton
 from fastsnn._registry import Backend, choose
+from fastsnn.firing import MOST_PLANES
 from fastsnn.ops import _checks
 from fastsnn.spikes import word_dtype
 from fastsnn.windows import output_size
 
 
-def _backends(function: str) -> tuple[Backend, ...]:
+def _backends(function: str, triton: str = "triton_kernel") -> tuple[Backend, ...]:
     return (
-        Backend("triton", f"fastsnn.ops.pool.triton_kernel:{function}", _triton.refuse, _triton.reason),
+        Backend("triton", f"fastsnn.ops.pool.{triton}:{function}", _triton.refuse, _triton.reason),
         Backend("cuda", f"fastsnn.ops.pool.cuda:{function}", _cuda.refuse, _cuda.reason),
         Backend("native", f"fastsnn.ops.pool.native:{function}", _native.refuse, _native.reason),
         Backend("reference", f"fastsnn.ops.pool.reference:{function}", lambda *_: None),
@@ -22,6 +26,7 @@ def _backends(function: str) -> tuple[Backend, ...]:
 
 
 BACKENDS, GATE_BACKENDS, COUNTS_BACKENDS = _backends("pool_or"), _backends("pool_gate"), _backends("pool_counts")
+LATERAL_BACKENDS = _backends("pool_lateral", "lateral_kernel")
 
 Size = Sequence[int]
 
@@ -66,6 +71,35 @@ def pool_gate(
     Source: Rueckauer et al. 2017 (gating by the estimated firing rate).
     """
     return _pool_gate(words, counts, T, *_geometry(words, kernel, stride, padding, dilation), ceil_mode)
+
+
+def pool_lateral(
+    words: Tensor,
+    sums: Tensor,
+    T: int,
+    kernel: Size,
+    stride: Size | None = None,
+    padding: Size | None = None,
+    dilation: Size | None = None,
+    ceil_mode: bool = False,
+    amplitudes: Size = (1,),
+) -> tuple[Tensor, Tensor]:
+    """Max pooling of what was emitted in sum: a window emits what the largest sum of its inputs changes by.
+
+        sum_i[t] = what input i has emitted up to step t;   out[t] = max_i sum_i[t] - max_i sum_i[t - 1]
+
+    After any step a window has emitted as much as its most active input, and where spikes are taken back, so does it.
+
+    words       [B, *S, C], or [planes, B, *S, C] where there are several amplitudes
+    sums        [B, *S, C] int32: what each input has emitted before step 0
+    amplitudes  what a spike of each plane is worth, 1 to 16 whole numbers but 0. What a window emits is made of them in
+                this order, each once at most where there is room for it
+
+    The other arguments are those of `pool_or`. Returns (words of the windows, with planes in front where there are
+    several, sums [B, *S, C] after the last step). Source: Li, Zeng, IJCAI 2022 (LIPooling).
+    """
+    geometry = _geometry(sums, kernel, stride, padding, dilation)
+    return _pool_lateral(words, sums, T, list(amplitudes), *geometry, ceil_mode)
 
 
 def pool_counts(
@@ -122,6 +156,24 @@ def _check_counts(words: Tensor, counts: Tensor) -> None:
         )
 
 
+def _lateral_output(
+    words: Tensor, sums: Tensor, T: int, amplitudes: list[int], kernel: list[int], stride: list[int],
+    padding: list[int], dilation: list[int], ceil_mode: bool,
+) -> tuple[int, ...]:  # fmt: skip
+    if not 1 <= len(amplitudes) <= MOST_PLANES or 0 in amplitudes:
+        raise ValueError(f"pool_lateral: amplitudes must be 1 to {MOST_PLANES} numbers but 0, got {amplitudes}")
+    _checks.words("pool_lateral", words, T)
+    _checks.same("pool_lateral", "sums", sums, torch.int32, words.device)
+    planes = (len(amplitudes),) * (len(amplitudes) > 1)
+    if tuple(words.shape) != (*planes, *sums.shape):
+        raise ValueError(
+            f"pool_lateral: words must be those of sums {tuple(sums.shape)} on {len(amplitudes)} planes, "
+            f"got {tuple(words.shape)}"
+        )
+    plane = words[0] if planes else words
+    return (*planes, *_output("pool_lateral", plane, T, kernel, stride, padding, dilation, ceil_mode))
+
+
 # spelt out, because torch 2.6 cannot read list[...] annotations
 GEOMETRY = "int T, int[] kernel, int[] stride, int[] padding, int[] dilation, bool ceil_mode"
 
@@ -160,6 +212,26 @@ def _(words, counts, T, kernel, stride, padding, dilation, ceil_mode):
     shape = _output("pool_gate", words, T, kernel, stride, padding, dilation, ceil_mode)
     _check_counts(words, counts)
     return words.new_empty(shape, dtype=word_dtype(T)), words.new_empty(words.shape, dtype=torch.int32)
+
+
+@torch.library.custom_op(
+    "fastsnn::pool_lateral",
+    mutates_args=(),
+    schema=f"(Tensor words, Tensor sums, {GEOMETRY.replace(',', ', int[] amplitudes,', 1)}) -> (Tensor, Tensor)",
+)
+def _pool_lateral(
+    words: Tensor, sums: Tensor, T: int, amplitudes: list[int], kernel: list[int], stride: list[int],
+    padding: list[int], dilation: list[int], ceil_mode: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    _lateral_output(words, sums, T, amplitudes, kernel, stride, padding, dilation, ceil_mode)
+    run = choose("pool_lateral", LATERAL_BACKENDS, words)
+    return run(words.contiguous(), sums.contiguous(), T, amplitudes, kernel, stride, padding, dilation, ceil_mode)
+
+
+@_pool_lateral.register_fake
+def _(words, sums, T, amplitudes, kernel, stride, padding, dilation, ceil_mode):
+    shape = _lateral_output(words, sums, T, amplitudes, kernel, stride, padding, dilation, ceil_mode)
+    return words.new_empty(shape, dtype=word_dtype(T)), words.new_empty(sums.shape, dtype=torch.int32)
 
 
 @torch.library.custom_op("fastsnn::pool_counts", mutates_args=(), schema=f"(Tensor words, {GEOMETRY}) -> Tensor")

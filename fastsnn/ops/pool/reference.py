@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fastsnn.ops._step import spikes_at
 from fastsnn.spikes import word_dtype
-from fastsnn.windows import window_index
+from fastsnn.windows import largest, window_index
 
 Size = Sequence[int]
 
@@ -54,6 +54,25 @@ def pool_gate(
         passed = _windows(spikes, index, 0).gather(2, first).reshape(shape)
         pooled |= passed << t
     return pooled.to(word_dtype(T)), so_far.reshape(counts.shape)
+
+
+def pool_lateral(
+    words: Tensor, sums: Tensor, T: int, amplitudes: Size, kernel: Size, stride: Size, padding: Size, dilation: Size,
+    ceil_mode: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    index, shape = _setup(sums, kernel, stride, padding, dilation, ceil_mode)
+    planes = words if len(amplitudes) > 1 else words[None]
+    pooled = torch.zeros((len(amplitudes), *shape), dtype=torch.int64, device=words.device)
+    before = largest(sums, index)
+    for t in range(T):
+        sums = sums + sum(spikes_at(plane, t).to(torch.int32) * a for plane, a in zip(planes, amplitudes, strict=True))
+        now = largest(sums, index)
+        rest, before = now - before, now
+        for p, amplitude in enumerate(amplitudes):
+            fired = rest >= amplitude if amplitude > 0 else rest <= amplitude
+            rest = rest - amplitude * fired
+            pooled[p] |= fired.reshape(shape).to(torch.int64) << t
+    return (pooled if len(amplitudes) > 1 else pooled[0]).to(word_dtype(T)), sums
 
 
 def pool_counts(

@@ -13,43 +13,14 @@ from torch import Tensor
 from fastsnn import _triton
 from fastsnn.ops import _three
 from fastsnn.ops._neuron_kernel import first_bits, popcount, unsigned
+from fastsnn.ops.pool.windows_kernel import THREADS, constants_of, corner, grid, member, tile_of, tiles
 from fastsnn.spikes import word_dtype
 from fastsnn.windows import output_size
 
 Size = Sequence[int]
 
-THREADS = 128
-# channels of a tile at most
-MOST_CHANNELS = 128
 # words that a thread of the gate may hold, with as many counts, before it runs out of registers
 MOST_HELD = 48
-
-
-@triton.jit
-def _tile(channels, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
-    """Of a program: its rows [ROWS, 1], its channels [1, CHANNELS] and which of them there are."""
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
-    c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)[None, :]
-    return row, c, c < channels
-
-
-@triton.jit
-def _corner(row, out_d, out_h, out_w, STRIDE: tl.constexpr, PADDING: tl.constexpr):
-    """The item of the batch that an output belongs to, and the first position of its window."""
-    w = row % out_w * STRIDE[2] - PADDING[2]
-    h = row // out_w % out_h * STRIDE[1] - PADDING[1]
-    d = row // out_w // out_h % out_d * STRIDE[0] - PADDING[0]
-    return row // out_w // out_h // out_d, d, h, w
-
-
-@triton.jit
-def _member(item, d, h, w, depth, height, width, KERNEL: tl.constexpr, DILATION: tl.constexpr, MEMBER: tl.constexpr):
-    """A position of a window: its number among those of the whole batch, and whether it is one of the input."""
-    d += MEMBER // (KERNEL[1] * KERNEL[2]) * DILATION[0]
-    h += MEMBER // KERNEL[2] % KERNEL[1] * DILATION[1]
-    w += MEMBER % KERNEL[2] * DILATION[2]
-    inside = (d >= 0) & (d < depth) & (h >= 0) & (h < height) & (w >= 0) & (w < width)
-    return ((item.to(tl.int64) * depth + d) * height + h) * width + w, inside
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -74,12 +45,12 @@ def _pool_kernel(
     ROWS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
-    row, c, real = _tile(channels, ROWS, CHANNELS)
+    row, c, real = tile_of(channels, ROWS, CHANNELS)
     real = real & (row < rows)
-    item, d, h, w = _corner(row, out_d, out_h, out_w, STRIDE, PADDING)
+    item, d, h, w = corner(row, out_d, out_h, out_w, STRIDE, PADDING)
     pooled = tl.zeros([ROWS, CHANNELS], tl.int32)
     for i in tl.static_range(WINDOW):
-        at, inside = _member(item, d, h, w, depth, height, width, KERNEL, DILATION, i)
+        at, inside = member(item, d, h, w, depth, height, width, KERNEL, DILATION, i)
         bits = first_bits(tl.load(words + at * channels + c, mask=real & inside, other=0), T)
         if COUNT:
             pooled += popcount(bits)
@@ -127,13 +98,13 @@ def _gate_kernel(
     ROWS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
-    row, c, real = _tile(channels, ROWS, CHANNELS)
+    row, c, real = tile_of(channels, ROWS, CHANNELS)
     real = real & (row < rows)
-    item, d, h, w = _corner(row, out_d, out_h, out_w, STRIDE, PADDING)
+    item, d, h, w = corner(row, out_d, out_h, out_w, STRIDE, PADDING)
     trains = ()
     so_far = ()
     for i in tl.static_range(WINDOW):
-        at, inside = _member(item, d, h, w, depth, height, width, KERNEL, DILATION, i)
+        at, inside = member(item, d, h, w, depth, height, width, KERNEL, DILATION, i)
         trains += (unsigned(tl.load(words + at * channels + c, mask=real & inside, other=0)),)
         # padding has less than no spikes: it never wins
         so_far += (tl.load(counts + at * channels + c, mask=real & inside, other=-1),)
@@ -147,7 +118,7 @@ def _gate_kernel(
 
 @triton.jit(do_not_specialize=["rows"])
 def _counted_kernel(words, counts, after, rows, channels, T: tl.constexpr, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
-    row, c, real = _tile(channels, ROWS, CHANNELS)
+    row, c, real = tile_of(channels, ROWS, CHANNELS)
     real = real & (row < rows)
     at = row.to(tl.int64) * channels + c
     now = popcount(first_bits(tl.load(words + at, mask=real, other=0), T))
@@ -171,9 +142,9 @@ def pool_gate(
     if counts.numel():
         channels = counts.shape[-1]
         rows = counts.numel() // channels
-        tile = _tiles(channels, 4)
+        tile = tiles(channels, 4)
         with _triton.on(words):
-            _counted_kernel[_grid(rows, channels, tile)](
+            _counted_kernel[grid(rows, channels, tile)](
                 words, counts, after, rows, channels, T=T, ROWS=tile[0], CHANNELS=tile[1], num_warps=THREADS // 32
             )
     return passed, after
@@ -205,33 +176,20 @@ def _windows(
     # the gate holds the words and counts of a whole window
     while len(inputs) > 1 and vector > 1 and vector * window > MOST_HELD:
         vector //= 2
-    tile = _tiles(channels, vector)
-    names = ("KERNEL", "STRIDE", "PADDING", "DILATION")
-    constexprs = dict(zip(names, map(tuple, _three.geometry(*geometry)), strict=True))
+    tile = tiles(channels, vector)
     with _triton.on(inputs[0]):
-        kernel[_grid(rows, channels, tile)](
+        kernel[grid(rows, channels, tile)](
             *inputs,
             result,
             rows,
             *_three.sizes(sizes),
             *_three.sizes(out),
             channels,
-            WINDOW=window,
             T=T,
             ROWS=tile[0],
             CHANNELS=tile[1],
             num_warps=THREADS // 32,
-            **constexprs,
+            **constants_of(geometry),
             **constants,
         )
     return result
-
-
-def _tiles(channels: int, vector: int) -> tuple[int, int]:
-    """Rows and channels of a tile in which each thread has `vector` channels."""
-    across = min(triton.next_power_of_2(channels), MOST_CHANNELS)
-    return max(THREADS * vector // across, 1), across
-
-
-def _grid(rows: int, channels: int, tile: tuple[int, int]) -> tuple[int, int]:
-    return triton.cdiv(rows, tile[0]), triton.cdiv(channels, tile[1])

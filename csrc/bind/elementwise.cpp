@@ -1,0 +1,93 @@
+// Kernels that go through neurons one by one, for Python.
+#include <pybind11/stl.h>
+
+#include <vector>
+
+#include "bind/bind.h"
+#include "bind/kernels.h"
+#include "common/threads.h"
+
+namespace py = pybind11;
+
+namespace fastsnn {
+namespace bind {
+namespace {
+
+void neurons(Number number, address current, i64 current_step, i64 N, i64 T, address v, i64 v_period, address threshold,
+             i64 threshold_period, address bias, i64 bias_period, i64 bias_step, bool hard, bool strict, address out,
+             int out_bytes, address v_out, const Rule* rule, address count, int threads) {
+    NeuronCall call{};
+    call.current = at<const void>(current);
+    call.current_step = current_step;
+    call.v = {at<const void>(v), v_period};
+    call.threshold = {at<const void>(threshold), threshold_period};
+    call.bias = {at<const void>(bias), bias_period};
+    call.bias_step = bias_step;
+    call.T = T;
+    call.out = at<void>(out);
+    call.out_bytes = out_bytes;
+    call.v_out = at<void>(v_out);
+    call.hard = hard;
+    call.strict = strict;
+    call.rule = rule;
+    call.count = at<const void>(count);
+    call.N = N;
+    py::gil_scoped_release nogil;
+    parallel_ranges(N, NEURON_GRAIN, threads, [&](i64 begin, i64 end) { kernels().neurons(call, number, begin, end); });
+}
+
+void emit(Number number, bool random, address words, int word_bytes, i64 N, address v, address threshold,
+          i64 threshold_period, i64 T, std::uint32_t key, address out, int threads) {
+    const EmitCall call{at<const void>(words),
+                        at<const void>(v),
+                        {at<const void>(threshold), threshold_period},
+                        at<void>(out),
+                        word_bytes,
+                        T,
+                        random,
+                        key};
+    py::gil_scoped_release nogil;
+    parallel_ranges(N, NEURON_GRAIN, threads, [&](i64 begin, i64 end) { kernels().emit(call, number, begin, end); });
+}
+
+void restart(Number number, const std::vector<address>& words, int word_bytes, i64 N, const std::vector<address>& v,
+             address threshold, i64 threshold_period, address start, i64 start_period, address out, int threads) {
+    std::vector<const void*> each_words, each_v;
+    for (std::size_t t = 0; t < words.size(); ++t) {
+        each_words.push_back(at<const void>(words[t]));
+        each_v.push_back(at<const void>(v[t]));
+    }
+    const RestartCall call{each_words.data(),
+                           word_bytes,
+                           each_v.data(),
+                           static_cast<i64>(words.size()),
+                           {at<const void>(threshold), threshold_period},
+                           {at<const void>(start), start_period},
+                           at<void>(out)};
+    py::gil_scoped_release nogil;
+    parallel_ranges(N, NEURON_GRAIN, threads, [&](i64 begin, i64 end) { kernels().restart(call, number, begin, end); });
+}
+
+}  // namespace
+
+void elementwise(py::module_& m) {
+    m.def("neurons", &neurons);
+    m.def("emit", &emit);
+    m.def("restart", &restart);
+
+    m.def("pack", [](address spikes, address words, i64 T, i64 N, int word_bytes) {
+        py::gil_scoped_release nogil;
+        kernels().pack(at<const std::uint8_t>(spikes), at<void>(words), word_bytes, T, N);
+    });
+    m.def("unpack", [](address words, address spikes, i64 T, i64 N, int word_bytes) {
+        py::gil_scoped_release nogil;
+        kernels().unpack(at<const void>(words), word_bytes, at<std::uint8_t>(spikes), T, N);
+    });
+    m.def("counts", [](address words, address counts, i64 N, int word_bytes) {
+        py::gil_scoped_release nogil;
+        kernels().counts(at<const void>(words), word_bytes, at<std::int32_t>(counts), N);
+    });
+}
+
+}  // namespace bind
+}  // namespace fastsnn

@@ -1,0 +1,3 @@
+from fastsnn.ops.emit.op import emit
+
+__all__ = ["emit"]

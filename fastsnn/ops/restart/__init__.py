@@ -1,0 +1,3 @@
+from fastsnn.ops.restart.op import restart
+
+__all__ = ["restart"]
