@@ -13,7 +13,8 @@ from fastsnn._registry import Backend, able, load
 from fastsnn.currents import Bias, Results, Run, bias_of, fixed_of, schedule_of, steps_of, total_of
 from fastsnn.drive_adaptive import AdaptiveSteps
 from fastsnn.drive_base import Choice, Driver
-from fastsnn.neurons import Adaptive
+from fastsnn.drive_synaptic import SynapticSteps
+from fastsnn.neurons import Adaptive, Synaptic
 from fastsnn.ops import conv_if, if_constant, if_steps, linear_if
 from fastsnn.ops._by_backend import FIXED, NEURONS, PLANS
 from fastsnn.ops._layer_gpu import GpuPlan
@@ -23,14 +24,23 @@ from fastsnn.program.fixed import saturated
 from fastsnn.windows import Shape
 
 
-def driver(layer: NeuronLayer, layers: dict[str, Layer], timed: set[str], exact: bool) -> Driver:
-    """The driver of a layer. `exact`: numbers that are no spikes are in fixed point."""
+def driver(
+    layer: NeuronLayer, layers: dict[str, Layer], timed: set[str], exact: bool, operators: bool = False
+) -> Driver:
+    """The driver of a layer.
+
+    exact      numbers that are no spikes are in fixed point
+    operators  it calls registered operators, and no backend of them
+    """
     constant = [term for term in layer.terms if term.source not in timed]
     spikes = [term for term in layer.terms if layers[term.source].spiking]
     if isinstance(layer.neuron, Adaptive):
         return AdaptiveSteps(layer, [term for term in layer.terms if term.source in timed], constant, layers)
+    if isinstance(layer.neuron, Synaptic):
+        return SynapticSteps(layer, [term for term in layer.terms if term.source in timed], constant)
     if len(constant) == len(layer.terms):
-        return Constant(layer, constant, exact, _names(able("if_constant", if_constant.op.BACKENDS, layer.bias)))
+        known = _names(able("if_constant", if_constant.op.BACKENDS, layer.bias))
+        return Constant(layer, constant, exact, ["reference"] if operators else known)
     backends = ["reference"]
     if spikes:
         op, family = _family(layer)
@@ -38,7 +48,7 @@ def driver(layer: NeuronLayer, layers: dict[str, Layer], timed: set[str], exact:
     fusable = _fusable(spikes, layer.shape, backends != ["reference"])
     if len(spikes) + len(constant) < len(layer.terms) or not fusable:
         return Steps(layer, [term for term in layer.terms if term.source in timed], constant, exact)
-    return Events(layer, spikes, constant, layers, exact, backends)
+    return Events(layer, spikes, constant, layers, exact, ["reference"] if operators else backends)
 
 
 def _names(backends: Sequence[Backend]) -> list[str]:
@@ -78,7 +88,7 @@ class Constant(Driver):
         self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool
     ) -> tuple[Tensor, Tensor | None]:
         layer = self.layer
-        backend = self.backend(len(run.static[self.terms[0].source]) if self.terms else 1, T)
+        backend = self.backend(run.static[self.terms[0].source].shape[0] if self.terms else 1, T)
         current = bias_of(layer, self.terms, run, self.exact, self._fixed.get(backend))
         if current.shape[1:] != layer.shape:
             current = current.expand(run.batch, *layer.shape).contiguous()
@@ -94,7 +104,7 @@ class Constant(Driver):
 
 
 class Steps(Driver):
-    """Neurons that read numbers which change over time: a current for each step."""
+    """Neurons that read numbers which change over time: a current for each step, all steps as one batch."""
 
     def __init__(self, layer: NeuronLayer, terms: Sequence[Term], constant: Sequence[Term], exact: bool) -> None:
         super().__init__(layer)
@@ -104,17 +114,20 @@ class Steps(Driver):
         self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool
     ) -> tuple[Tensor, Tensor | None]:
         layer = self.layer
-        bias = self.bias(run, T)
-        currents = torch.stack([self._current(run, results, t) for t in range(T)])
         start = layer.initial_potential if v is None else v
-        code = layer.neuron.firing.at(run.steps).code
         return if_steps.if_steps(
-            currents, layer.threshold, start, bias=bias, reset=code, comparator=layer.neuron.comparator
+            self.currents(run, results, T),
+            layer.threshold,
+            start,
+            bias=self.bias(run, T),
+            reset=layer.neuron.firing.at(run.steps).code,
+            comparator=layer.neuron.comparator,
         )
 
-    def _current(self, run: Run, results: Results, t: int) -> Tensor:
-        """What the terms that change over time add up to at step t."""
-        total = total_of(self.terms, [run.number(term.source, results, t) for term in self.terms], self.exact)
+    def currents(self, run: Run, results: Results, T: int) -> Tensor:
+        """What the terms that change over time add up to at each step, [T, B, *S, C]."""
+        inputs = [run.numbers(term.source, results, T) for term in self.terms]
+        total = total_of(self.terms, inputs, self.exact).unflatten(0, (T, run.batch))
         if total.is_floating_point():
             return total
         # sums of 16 bits wrap, as in every backend

@@ -166,3 +166,35 @@ def firing_of(code: str) -> Firing:
         return Firing(reset, tuple(planes) or Firing().planes, **flags, **numbers)  # type: ignore[arg-type]
     except ValueError as error:
         raise ValueError(f"reset must be one of {RESETS}, or the code of a neuron, got {code!r}: {error}") from error
+
+
+def levels(most: int) -> tuple[Plane, ...]:
+    """Planes of clip(floor(V / theta), 0, most) spikes a step: as many as most has binary digits.
+
+    Tried from the largest on, each half of what is left, rounded up, they give every whole number up to `most`.
+    """
+    found = []
+    while most > 0:
+        found.append((most + 1) // 2)
+        most //= 2
+    return tuple(Plane(amplitude, QUARTERS * amplitude) for amplitude in found)
+
+
+def taken_back(most: int, early: bool) -> tuple[Plane, ...]:
+    """Planes of up to `most` negative spikes a step, of those emitted before.
+
+    early  True: as many as bring V to 0 or above, of neurons `below` (fire where V < 0);
+           False: of whole thresholds that V is below 0, at -theta first
+    """
+    found = (plane.amplitude for plane in levels(most))
+    return tuple(Plane(-amplitude, QUARTERS * (amplitude - 1 if early else amplitude)) for amplitude in found)
+
+
+def powers(n: int, share: float) -> tuple[Plane, ...]:
+    """Planes of amplitudes 2^(n-1) .. 1, and then of minus those, that fire at `share` of their amplitude.
+
+    share  0.75 in DCGS; a multiple of 1/4
+    """
+    amplitudes = [2**k for k in reversed(range(n))]
+    found = [Plane(amplitude, round(QUARTERS * share * amplitude)) for amplitude in amplitudes]
+    return (*found, *(Plane(-amplitude, level) for amplitude, level in found))

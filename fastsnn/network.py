@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from fastsnn import _env, taken, whole
+from fastsnn._registry import exporting
+from fastsnn.accuracy import correct_over_time, fractions
 from fastsnn.drive import Choice
 from fastsnn.engine import Simulation
 from fastsnn.graphs import Graphs
@@ -101,24 +103,8 @@ class SpikingNetwork(nn.Module):
         output   which output to judge, where the network has several heads
         """
         T = self._steps(timesteps)
-        correct, total = torch.zeros(T, dtype=torch.int64), 0
-        device = self.device
-        for batch in tqdm(loader, desc="evaluate", unit="batch", disable=not progress):
-            if not isinstance(batch, list | tuple) or len(batch) < 2:
-                raise TypeError(f"accuracy_over_time needs batches (images, labels), got {type(batch).__name__}")
-            x, labels = batch[0].to(device), torch.as_tensor(batch[1]).to(device)
-            leaves = torch.utils._pytree.tree_leaves(self.logits_over_time(x, T))
-            logits = leaves[output]
-            if logits.ndim != 3 or labels.shape != logits.shape[1:2]:
-                raise ValueError(
-                    "accuracy_over_time needs logits [T, B, classes] and labels [B], "
-                    f"got {list(logits.shape)} and {list(labels.shape)}"
-                )
-            correct += (logits.argmax(2) == labels).sum(1).cpu()
-            total += len(labels)
-        if total == 0:
-            raise ValueError("accuracy_over_time needs at least one image, got none")
-        return correct.double() / total
+        run = partial(self.logits_over_time, timesteps=T)
+        return fractions(*correct_over_time(run, loader, T, self.device, progress, output))
 
     @torch.inference_mode()
     def analog(self, x: Tensor, clip: bool = True) -> Any:
@@ -193,8 +179,10 @@ class SpikingNetwork(nn.Module):
         """The outputs, channels last: [B, ...], or [T, B, ...] over time."""
         T = self._steps(timesteps)
         taken.require(x, self.program, self.device)
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_dynamo_compiling():
             return whole.network(x, self._number, T, over_time)
+        if exporting():
+            return self._step_by_step(x, T, over_time)
         return self.run(x, T, over_time)
 
     @torch.inference_mode()
@@ -252,6 +240,8 @@ class SpikingNetwork(nn.Module):
 
     def prepared(self) -> Prepared:
         """What runs share, made at the first run and again when the network has moved or another backend is forced."""
+        if exporting():
+            return Prepared(self.program, operators=True)
         key = (self.device, _env.BACKEND)
         with self._lock:
             if self._ready is None or self._ready[0] != key:

@@ -19,8 +19,8 @@ class IF:
     reset       "soft" (by subtraction: the conversion literature's choice, it loses no charge) or "hard" (to zero)
     comparator  ">=" (OPI, QCFS, SRP, COS) or ">" (inference-scale conversion)
     emission    when the spikes come: "causal", at the step that brings V to the threshold; or, of neurons that know
-                all of their input first, "ordered" or "random", see `fastsnn.emission`, or "offset": run twice, see
-                `fastsnn.offset`. These need soft reset and ">="
+                all of their input first, "ordered" or "random", see `fastsnn.ops.emit`, or "offset": run twice, see
+                `fastsnn.ops.restart`. These need soft reset and ">="
     seed        of random spikes
     probe       steps of the first run of "offset"
     leak        share of V that is kept from step to step, 1 is all of it (LIF where it is less). In fixed point a
@@ -91,6 +91,7 @@ class Graded:
     differential  spikes are changes of a running mean (DCGS): V and what was emitted grow by 1 / (t - 1) each step
     wake          steps at the start that image and biases are given in; None: all. Spikes go on to even out
     comparator    of positive planes
+    leak          share of V that is kept from step to step, as in `IF`
     """
 
     planes: tuple[Plane, ...]
@@ -101,6 +102,7 @@ class Graded:
     differential: bool = False
     wake: int | None = None
     comparator: str = ">="
+    leak: float = 1.0
     reset = "soft"
     emission = "causal"
     waits = False
@@ -108,6 +110,8 @@ class Graded:
     seed, probe = 0, 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.leak <= 1:
+            raise ValueError(f"Graded: leak is the share of the potential that is kept, 0 to 1, got {self.leak}")
         if self.comparator not in COMPARATORS:
             raise ValueError(f"Graded: comparator must be one of {COMPARATORS}, got {self.comparator!r}")
         if self.wake is not None and self.wake < 1:
@@ -118,7 +122,7 @@ class Graded:
     @cached_property
     def firing(self) -> Firing:
         return Firing(
-            "soft", self.planes, self.single, self.below, self.most, self.by_step, differential=self.differential
+            "soft", self.planes, self.single, self.below, self.most, self.by_step, self.leak, self.differential
         )
 
     def steps_of(self, T: int) -> int:
@@ -202,41 +206,64 @@ class Adaptive:
         return float(self.units)
 
 
-Neuron = IF | Graded | Adaptive
+@dataclass(frozen=True)
+class Synaptic:
+    """Integrate-and-fire neurons behind a synapse: a current that decays from step to step.
+
+        J = synapse J + I[t];   V = leak V + J + drift threshold;   then as `IF`
+
+    The sum is filtered outside of the kernels, which run `membrane` on it: `floating`.
+
+    synapse   share of the current that is kept from step to step
+    Others as in `IF`.
+    """
+
+    synapse: float
+    reset: str = "soft"
+    comparator: str = ">="
+    leak: float = 1.0
+    drift: float = 0.0
+    emission = "causal"
+    waits = False
+    wake = None
+    differential = False
+    floating = True
+    seed, probe = 0, 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.synapse <= 1:
+            raise ValueError(f"Synaptic: synapse is the share of the current that is kept, 0 to 1, got {self.synapse}")
+        # raises for rules that no neuron has
+        _ = self.membrane
+
+    @property
+    def membrane(self) -> IF:
+        """The neuron that the filtered current drives."""
+        return IF(self.reset, self.comparator, leak=self.leak)
+
+    @cached_property
+    def firing(self) -> Firing:
+        """Its plane; its state has the current beside the potential, so that no kernel takes it."""
+        return Firing(self.reset, leak=self.leak, kernels=False)
+
+    def steps_of(self, T: int) -> int:
+        """What the sum of its output over T steps is divided by for the mean."""
+        return T
+
+    @property
+    def peak(self) -> float:
+        """The most that it emits at a step, in thresholds."""
+        return 1.0
+
+    @property
+    def bound(self) -> float:
+        """What its mean output does not exceed, in thresholds."""
+        return 1.0
+
+
+Neuron = IF | Graded | Adaptive | Synaptic
 
 
 def code_of(neuron: Neuron | None, reset: str, comparator: str) -> tuple[str, str]:
     """(code of the rules, comparator) of a neuron, or of plain ones where none is given."""
     return (reset, comparator) if neuron is None else (neuron.firing.code, neuron.comparator)
-
-
-def levels(most: int) -> tuple[Plane, ...]:
-    """Planes of clip(floor(V / theta), 0, most) spikes a step: as many as most has binary digits.
-
-    Tried from the largest on, each half of what is left, rounded up, they give every whole number up to `most`.
-    """
-    found = []
-    while most > 0:
-        found.append((most + 1) // 2)
-        most //= 2
-    return tuple(Plane(amplitude, QUARTERS * amplitude) for amplitude in found)
-
-
-def taken_back(most: int, early: bool) -> tuple[Plane, ...]:
-    """Planes of up to `most` negative spikes a step, of those emitted before.
-
-    early  True: as many as bring V to 0 or above, of neurons `below` (fire where V < 0);
-           False: of whole thresholds that V is below 0, at -theta first
-    """
-    found = (plane.amplitude for plane in levels(most))
-    return tuple(Plane(-amplitude, QUARTERS * (amplitude - 1 if early else amplitude)) for amplitude in found)
-
-
-def powers(n: int, share: float) -> tuple[Plane, ...]:
-    """Planes of amplitudes 2^(n-1) .. 1, and then of minus those, that fire at `share` of their amplitude.
-
-    share  0.75 in DCGS; a multiple of 1/4
-    """
-    amplitudes = [2**k for k in reversed(range(n))]
-    found = [Plane(amplitude, round(QUARTERS * share * amplitude)) for amplitude in amplitudes]
-    return (*found, *(Plane(-amplitude, level) for amplitude, level in found))

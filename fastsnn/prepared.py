@@ -31,7 +31,8 @@ class _Free(threading.local):
 class Prepared:
     """A program ready to run; holds nothing of a run, so that several threads may use one.
 
-    choices  neuron layer -> the way it is driven, as measured; the others take their first
+    choices    neuron layer -> the way it is driven, as measured; the others take their first
+    operators  everything runs through registered operators, which torch.export can trace
 
     inner, timed       see `Program`
     running            layers that run over time, in order
@@ -44,7 +45,7 @@ class Prepared:
     free               what each thread may write to again
     """
 
-    def __init__(self, program: Program, choices: dict[str, Choice] | None = None) -> None:
+    def __init__(self, program: Program, choices: dict[str, Choice] | None = None, operators: bool = False) -> None:
         self.free = _Free()
         self.layers = program.layers
         self.inner, self.timed = program.inner(), program.timed()
@@ -55,12 +56,14 @@ class Prepared:
         self.real = torch.float64 if double else torch.float32
         device = next(program.buffers()).device
         backend = pick("readout", readout.op.BACKENDS, torch.empty(0, device=device)).name
-        self.device, self.native, self.padded = device, backend == "native", backend in PLANS
+        self.device = device
+        self.native, self.padded = backend == "native" and not operators, backend in PLANS and not operators
         terms = [term for la in self.layers.values() if isinstance(la, NeuronLayer) for term in la.terms]
         self.half = any(term.weight.dtype in HALVES for term in terms)
         self._wide_readout: Tensor | None = None
-        # sums of spikes over time are then divided by another number than that of the steps
-        odd = program.wake is not None or program.differential
+        # sums of spikes over time are divided by another number than that of the steps; or torch.export is tracing, in
+        # which no gradient gives a matrix
+        odd = program.wake is not None or program.differential or operators
         self.readout: Readout | None = None if odd else readout_of(program, self.inner, self.real)
 
         running = {n: la for n, la in self.layers.items() if n in self.inner and n in self.timed}
@@ -76,11 +79,13 @@ class Prepared:
         # what a route without copies reads is still read through its result
         views = [la for n, la in self.running if isinstance(la, RouteLayer | PlaneLayer) and n not in self.routes]
         seen = {source for layer in views for source in layer.sources}
-        self.reusable = {n for n, la in self.running if isinstance(la, NeuronLayer)} - self.boundary - seen
+        neurons = {n for n, la in self.running if isinstance(la, NeuronLayer)}
+        self.reusable = set() if operators else neurons - self.boundary - seen
         self.drivers: dict[str, Driver] = {}
         for name, layer in self.running:
             if isinstance(layer, NeuronLayer):
-                self.drivers[name] = driver(layer, self.layers, self.timed, program.exponent is not None)
+                exact = program.exponent is not None
+                self.drivers[name] = driver(layer, self.layers, self.timed, exact, operators)
                 if choices and name in choices:
                     self.drivers[name].choose(choices[name])
 

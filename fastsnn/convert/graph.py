@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from fastsnn.neurons import Neuron as Rules
 from fastsnn.windows import Pooling, Shape
 
 
@@ -78,9 +79,32 @@ class Move:
 
 @dataclass(frozen=True)
 class Neuron:
-    """A (clipped) ReLU: max(0, min(x, bound)), the bound per channel or one; None is no bound."""
+    """A (clipped) ReLU: max(0, min(x, bound)), the bound per channel or one; None is no bound.
+
+    given   the name of spiking neurons that the network has here already, see `Given`; None where there is a ReLU
+    """
 
     bound: Tensor | None = None
+    given: str | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """Spiking neurons that a network has already.
+
+        V = leak V + gain I + drift;   where V >= threshold:   emits `worth`, V -= threshold (soft) or V = 0 (hard)
+
+    threshold, gain, drift, start   float64, spreading over the channels-last shape; `start` is V before the first step
+    worth                           of a spike, in the network's own units
+    rules                           reset, comparator, leak
+    """
+
+    rules: Rules
+    threshold: Tensor
+    gain: Tensor
+    drift: Tensor
+    start: Tensor
+    worth: Tensor
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from fastsnn.convert.graph import (
     Add,
     Affine,
     Conv,
+    Given,
     Graph,
     Head,
     Input,
@@ -50,17 +51,25 @@ from fastsnn.program.planes import expanded
 from fastsnn.windows import Pooling
 
 
-def lower(graph: Graph, units: Mapping[str, Tensor], neuron: Rules) -> Program:
+# layers whose spikes are read one by one in place of their sum
+MOST_SPARSE = 4
+
+
+def lower(
+    graph: Graph, units: Mapping[str, Tensor], neuron: Rules, given: Mapping[str, Given] | None = None
+) -> Program:
     """The program of `graph`, float64; units[name] is the threshold of neuron `name`, one number or [C].
+
+    given   what neurons are that the network has already, by the name in `graph.Neuron`
 
     Raises ConversionError for what neurons of several planes cannot be followed by.
     """
-    return _Lowering(graph, units, neuron).run()
+    return _Lowering(graph, units, neuron, given or {}).run()
 
 
 class _Lowering:
-    def __init__(self, graph: Graph, units: Mapping[str, Tensor], neuron: Rules) -> None:
-        self.graph, self.units, self.neuron = graph, units, neuron
+    def __init__(self, graph: Graph, units: Mapping[str, Tensor], neuron: Rules, given: Mapping[str, Given]) -> None:
+        self.graph, self.units, self.neuron, self.given = graph, units, neuron, given
         self.users = graph.users()
         self.values: dict[str, Stored | Pending] = {}
         self.layers: dict[str, Layer] = {}
@@ -87,6 +96,8 @@ class _Lowering:
                 return self.move(node, index)
             case MaxPool(pooling, policy):
                 return self.max_pool(node, pooling, policy)
+            case Neuron(given=str(name)):
+                return self.spike(node, self.given[name])
             case Neuron(bound):
                 return self.fire(node, bound)
             case Head(function, dim):
@@ -146,10 +157,23 @@ class _Lowering:
         pending = self.behind_pool(node, payload)
         if pending is not None:
             return pending
+        value = self.values[node.inputs[0]]
+        if isinstance(value, Pending) and self.sparse(value) and not isinstance(payload, Window):
+            parts = (Stored(s.source.layer, s.source.unit * s.scale) for s in value.summands)
+            summands = tuple(Summand(payload, part, ONE, node.shape) for part in parts)
+            return Pending(summands, ZERO, node.shape, (*value.folded, node.name))
         source = self.stored(node.inputs[0])
         if isinstance(payload, Conv | Window) and source.unit.ndim > 1:
             source = self.plain(node.inputs[0])
         return Pending((Summand(payload, source, ONE, node.shape),), ZERO, node.shape, (node.name,))
+
+    def sparse(self, value: Pending) -> bool:
+        """Whether a sum is of few layers' spikes and nothing else, so that a reader takes them one by one: an addition
+        a spike, as for the sum of them, but no numbers at every step.
+        """
+        plain = all(s.payload is None and s.source.layer.spiking and s.source.unit.ndim < 2 for s in value.summands)
+        scales = all(s.scale.ndim < 2 and torch.equal(s.source.offset, ZERO) for s in value.summands)
+        return plain and scales and torch.equal(value.bias, ZERO) and len(value.summands) <= MOST_SPARSE
 
     def affine(self, node: Node, scale: Tensor, shift: Tensor) -> Stored | Pending:
         (name,) = node.inputs
@@ -169,7 +193,7 @@ class _Lowering:
         folded: list[str] = []
         for name, coefficient in zip(node.inputs, coefficients, strict=True):
             value = self.values[name]
-            if not (isinstance(value, Pending) and len(self.users[name]) == 1):
+            if not (isinstance(value, Pending) and (len(self.users[name]) == 1 or self.sparse(value))):
                 value = Pending((Summand(None, self.stored(name), ONE, node.shape),), ZERO, node.shape, ())
             summands += [replace(s, scale=s.scale * coefficient) for s in value.summands]
             bias = bias + value.bias * coefficient
@@ -207,15 +231,31 @@ class _Lowering:
 
     def fire(self, node: Node, bound: Tensor | None) -> Stored:
         unit = self.units[node.name].to(torch.float64)
-        (name,) = node.inputs
-        value = self.values[name]
-        if not (isinstance(value, Pending) and len(self.users[name]) == 1):
-            value = Pending((Summand(None, self.stored(name), ONE, node.shape),), ZERO, node.shape, ())
+        value = self.current(node)
         terms, bias = self.terms(value, unit)
         ceiling = torch.full((), torch.inf, dtype=torch.float64) if bound is None else bound / unit
         folded = (*value.folded, node.name)
         layer = NeuronLayer(node.name, node.shape, folded, terms, bias, unit, ceiling, self.neuron)
         return Stored(self.add(layer), unit)
+
+    def spike(self, node: Node, given: Given) -> Stored:
+        """Neurons that are there already: only what they are driven with is divided by their threshold."""
+        value = self.current(node)
+        terms, bias = self.terms(value, given.threshold / given.gain)
+        bias = reduced(bias + given.drift / given.threshold, node.shape)
+        ceiling = torch.full((), torch.inf, dtype=torch.float64)
+        folded = (*value.folded, node.name)
+        layer = NeuronLayer(node.name, node.shape, folded, terms, bias, given.worth, ceiling, given.rules)
+        layer.initial_potential = reduced(given.start / given.threshold, node.shape)
+        return Stored(self.add(layer), given.worth)
+
+    def current(self, node: Node) -> Pending:
+        """What drives neurons, as a sum that is theirs alone."""
+        (name,) = node.inputs
+        value = self.values[name]
+        if isinstance(value, Pending) and len(self.users[name]) == 1:
+            return value
+        return Pending((Summand(None, self.stored(name), ONE, node.shape),), ZERO, node.shape, ())
 
     def stored(self, name: str) -> Stored:
         """The value as a layer's result, made one if it is still a sum."""

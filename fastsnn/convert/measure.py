@@ -68,6 +68,6 @@ class Currents(Simulation):
 
     def fire(self, layer: NeuronLayer, results: dict[str, Tensor], T: int, keep: bool) -> Tensor:
         if layer.name in self.program.outputs:
-            steps = [[self.number(source, results, t) for source in layer.sources] for t in range(T)]
-            self.found.append(torch.stack([layer.total(inputs, biased=not self.asleep) for inputs in steps]))
+            total = layer.total([self.numbers(name, results, T) for name in layer.sources], biased=not self.asleep)
+            self.found.append(total.unflatten(0, (T, self.batch)))
         return super().fire(layer, results, T, keep)

@@ -70,11 +70,13 @@ def describe(
     max_pool: str,
     wide: Mapping[str, str] | None = None,
     differ: Mapping[str, float] | None = None,
+    head: str = "once, on the mean over time",
 ) -> Report:
     """The report of a program that was lowered from `graph`.
 
     wide    layers whose weights stay wider than the precision says, and why
     differ  share of each layer's spikes that the precision changed
+    head    when the layers run that no neuron depends on
     """
     wide, differ = wide or {}, differ or {}
     inner, timed = program.inner(), program.timed()
@@ -86,7 +88,7 @@ def describe(
         parts = [origin.split(" in ") for origin in origins if not origin.startswith("weight of ")]
         operators = [part[0] for part in parts]
         shape = (layer.shape[-1], *layer.shape[:-1])
-        remarks = [_remark(layer, graph, max_pool, inner, timed)]
+        remarks = [_remark(layer, graph, max_pool, inner, timed, head)]
         if name in wide:
             kept = layer.bias.dtype if isinstance(layer, NeuronLayer) else torch.int32
             remarks.append(f"{str(kept).removeprefix('torch.')}: {wide[name]}")
@@ -142,7 +144,7 @@ def _threshold(layer: Layer) -> str:
     return f"{unit.min().item():.3g}..{unit.max().item():.3g}"
 
 
-def _remark(layer: Layer, graph: Graph, max_pool: str, inner: set[str], timed: set[str]) -> str:
+def _remark(layer: Layer, graph: Graph, max_pool: str, inner: set[str], timed: set[str], head: str) -> str:
     remarks = []
     if isinstance(layer, NeuronLayer):
         if not timed.intersection(layer.sources):
@@ -153,7 +155,7 @@ def _remark(layer: Layer, graph: Graph, max_pool: str, inner: set[str], timed: s
         if any(isinstance(payload, MaxPool) and payload.policy == "dense" for payload in sources):
             remarks.append("max pool before the neuron")
     elif layer.name not in inner:
-        remarks.append("once, on the mean over time")
+        remarks.append(head)
     elif layer.name not in timed:
         remarks.append("once, constant over time")
     elif isinstance(layer, MaxPoolLayer) and not layer.spiking:

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from fastsnn.firing import levels
 from fastsnn.methods.card import Card
 from fastsnn.methods.several import Several, whole
-from fastsnn.neurons import Graded, levels
+from fastsnn.neurons import Graded
 
 MOST = 255
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from fastsnn.errors import ConversionError
+from fastsnn.firing import powers
 from fastsnn.methods.card import Card
 from fastsnn.methods.several import Several, whole
-from fastsnn.neurons import Graded, powers
+from fastsnn.neurons import Graded
 
 
 class DC(Several):

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from fastsnn.firing import levels as planes
 from fastsnn.methods.card import Card
 from fastsnn.methods.several import Several, whole
 from fastsnn.neurons import Graded
-from fastsnn.neurons import levels as planes
 
 
 class MHT(Several):

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from fastsnn.firing import levels, taken_back
 from fastsnn.methods.card import Card
 from fastsnn.methods.several import Several
-from fastsnn.neurons import Graded, levels, taken_back
+from fastsnn.neurons import Graded
 
 
 class SNM(Several):

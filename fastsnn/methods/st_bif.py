@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from fastsnn.firing import levels as planes
+from fastsnn.firing import taken_back
 from fastsnn.methods.card import Card
 from fastsnn.methods.several import Several, whole
-from fastsnn.neurons import Graded, taken_back
-from fastsnn.neurons import levels as planes
+from fastsnn.neurons import Graded
 
 
 class STBIF(Several):

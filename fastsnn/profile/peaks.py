@@ -138,6 +138,9 @@ class _Run:
     def number(self, name: str, results: dict[str, Tensor], t: int) -> Tensor:
         raise KeyError(name)
 
+    def numbers(self, name: str, results: dict[str, Tensor], T: int) -> Tensor:
+        raise KeyError(name)
+
     def words(self, layer: NeuronLayer, T: int) -> Tensor:
         return torch.empty((self.batch, *layer.shape), dtype=word_dtype(T), device=self.device)
 

@@ -38,7 +38,9 @@ class Layer(nn.Module):
 
 
 class InputLayer(Layer):
-    """The network's input: constant over time."""
+    """The network's input: constant over time, or `timed`, with something else at each step."""
+
+    timed = False
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -163,7 +165,7 @@ class MaxPoolLayer(Layer):
         return (self.source,)
 
     def dense(self, inputs: Sequence[Tensor]) -> Tensor:
-        return largest(inputs[0], self.index).reshape(len(inputs[0]), *self.shape)
+        return largest(inputs[0], self.index).reshape(inputs[0].shape[0], *self.shape)
 
 
 class GateLayer(MaxPoolLayer):
@@ -202,7 +204,7 @@ class RouteLayer(Layer):
         return self._sources
 
     def dense(self, inputs: Sequence[Tensor]) -> Tensor:
-        n = len(inputs[0])
+        n = inputs[0].shape[0]
         flat = [x.reshape(n, -1) for x in inputs]
         if self.index is not None:
             zero = [flat[0].new_zeros(n, 1)] if self.padded else []

@@ -31,6 +31,15 @@ class Program(nn.Module):
     def input(self) -> InputLayer:
         return next(layer for layer in self.layers.values() if isinstance(layer, InputLayer))
 
+    def given_as(self, timed: bool) -> "Program":
+        """The same layers, not copied, with an input that changes from step to step, or one that is held."""
+        layers = list(self.layers.values())
+        first = InputLayer(self.input.name, self.input.shape, self.input.folded)
+        first.timed = timed
+        program = Program([first if isinstance(layer, InputLayer) else layer for layer in layers], self.outputs)
+        program.exponent = self.exponent
+        return program
+
     @property
     def neurons(self) -> dict[str, NeuronLayer]:
         return {name: layer for name, layer in self.layers.items() if isinstance(layer, NeuronLayer)}
@@ -64,10 +73,11 @@ class Program(nn.Module):
         return any(isinstance(layer, NeuronLayer) and layer.neuron.waits for layer in self._layers)
 
     def timed(self) -> set[str]:
-        """Layers whose result changes from step to step: what spikes, and all that reads it."""
+        """Layers whose result changes from step to step: what spikes, an input that does, and all that reads them."""
         timed: set[str] = set()
         for layer in self.layers.values():
-            if layer.spiking or any(source in timed for source in layer.sources):
+            given = isinstance(layer, InputLayer) and layer.timed
+            if given or layer.spiking or any(source in timed for source in layer.sources):
                 timed.add(layer.name)
         return timed
 

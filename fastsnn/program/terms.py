@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from fastsnn._registry import exporting
 from fastsnn.ops.conv_if.reference import convolve
 from fastsnn.windows import Shape
 
@@ -28,7 +29,7 @@ class Term(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x, self.weight.to(x.dtype)).reshape(len(x), *self.shape)
+        return self.linear(x, self.weight.to(x.dtype)).reshape(x.shape[0], *self.shape)
 
     def exact(self, x: Tensor) -> Tensor:
         """The same on fixed-point values x int64, |x| <= 2^30: int64, exact, rounded half up to `shift` bits fewer.
@@ -39,14 +40,14 @@ class Term(nn.Module):
         weight = self.weight.to(torch.float64)
         low, high = x & (2**LOW_BITS - 1), x >> LOW_BITS
         total = self.linear(low.double(), weight).to(torch.int64)
-        # looking would wait for a GPU
-        if high.is_cuda or bool(high.any()):
+        # looking would wait for a GPU, and torch.export cannot look
+        if high.is_cuda or exporting() or bool(high.any()):
             total = total + (self.linear(high.double(), weight).to(torch.int64) << LOW_BITS)
         if self.shift > 0:
             total = (total + (1 << (self.shift - 1))) >> self.shift
         elif self.shift < 0:
             total = total << -self.shift
-        return total.reshape(len(x), *self.shape)
+        return total.reshape(x.shape[0], *self.shape)
 
     def reach(self) -> float:
         """The largest sum of |weight| over what one output element reads."""

@@ -51,6 +51,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "addmm": linear.addmm,
     "batch_norm": linear.batch_norm,
     "relu": activation.relu,
+    "spiking": activation.spiking,
     "hardtanh": activation.hardtanh,
     "clamp": activation.clamp,
     "clip": activation.clamp,

@@ -14,6 +14,10 @@ def relu(call: Call, x: Node) -> Node:
     return x if isinstance(x.payload, Neuron) else call.add(Neuron(), x)
 
 
+def spiking(call: Call, x: Node, name: str) -> Node:
+    return call.add(Neuron(given=name), x)
+
+
 def clamp(call: Call, x: Node, low: Any = None, high: Any = None) -> Node:
     if low is None and high is not None and isinstance(x.payload, Neuron):
         return _bounded(call, x, high)

@@ -1,0 +1,156 @@
+"""A network of neurons that spiked before: sequences in, sequences out, all steps of a layer in one call."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fastsnn import _env
+from fastsnn._registry import exporting
+from fastsnn.engine import Simulation
+from fastsnn.prepared import Prepared
+from fastsnn.program import Program
+from fastsnn.spikes import SpikeTrain, chunk_lengths, steps
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stopped; what `FusedNetwork.run` goes on from. It belongs to one network, batch size and device."""
+
+    simulation: Simulation
+
+
+class FusedNetwork(nn.Module):
+    """What `fastsnn.fuse` makes of a spiking network, for inference only. Every call starts from the reset state.
+
+    x           [T, B, C, *S] floating: the input of each step; with `timesteps` [B, C, *S], the same at every step
+    timesteps   T of an input that is held
+
+    Gives what the network gives at each step, [T, B, ...], in the structure that it returns.
+
+    report   what became of each module and layer; print it
+    """
+
+    def __init__(self, program: Program, rebuild: Callable[[list[Any]], Any], report: Any) -> None:
+        super().__init__()
+        self.program, self.rebuild, self.report = program, rebuild, report
+        self._ready: dict[tuple[Any, ...], tuple[Program, Prepared]] = {}
+        self._lock = Lock()
+        super().train(False)
+
+    def train(self, mode: bool = True) -> "FusedNetwork":
+        if mode:
+            raise RuntimeError("a fused network is for inference only; train the network that it was made from")
+        return super().train(False)
+
+    def forward(self, x: Tensor, timesteps: int | None = None) -> Any:
+        return self.run(x, None, timesteps)[0]
+
+    @torch.no_grad()
+    def run(self, x: Tensor, state: State | None = None, timesteps: int | None = None) -> tuple[Any, State]:
+        """(outputs [T, B, ...], where the run stopped); goes on from `state`, if one is given."""
+        outputs, _, simulation = self._run(x, state, timesteps, ())
+        return self.rebuild([out.movedim(-1, 2) if out.ndim > 3 else out for out in outputs]), State(simulation)
+
+    @torch.no_grad()
+    def spikes(self, x: Tensor, timesteps: int | None = None) -> dict[str, SpikeTrain]:
+        """The spike train of every layer of neurons, by name; neurons are [B, *S, C], channels last."""
+        neurons = self.program.neurons
+        _, words, _ = self._run(x, None, timesteps, neurons)
+        return {
+            name: SpikeTrain.of([part for _, part in parts], [T for T, _ in parts], neurons[name].amplitudes)
+            for name, parts in words.items()
+        }
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.program.buffers()).device
+
+    def extra_repr(self) -> str:
+        return f"{len(self.program.neurons)} layers of neurons"
+
+    def _run(
+        self, x: Tensor, state: State | None, timesteps: int | None, record: Iterable[str]
+    ) -> tuple[list[Tensor], dict[str, list[tuple[int, Tensor]]], Simulation]:
+        x, held, T = self._input(x, timesteps)
+        simulation = self._begun(x, held, state)
+        # a sequence that is a view of one image is that image
+        sequence = None if held else x.movedim(2, -1).contiguous() if x.ndim > 3 else x.contiguous()
+        words: dict[str, list[tuple[int, Tensor]]] = {name: [] for name in record}
+        parts, at = [], 0
+        for length in chunk_lengths(T, simulation.longest_chunk()):
+            given = None if sequence is None else sequence[at : at + length].to(simulation.real)
+            found, outputs = simulation.advance(length, words, over_time=True, given=given)
+            for name, word in found.items():
+                words[name].append((length, word))
+            parts.append(outputs)
+            at += length
+        return [torch.cat(each) for each in zip(*parts, strict=True)], words, simulation
+
+    def _input(self, x: Tensor, timesteps: int | None) -> tuple[Tensor, bool, int]:
+        """(x, whether it is one image for all steps, T). Raises ValueError or TypeError for what is not taken."""
+        *spatial, channels = self.program.input.shape
+        image = (channels, *spatial)
+        sizes = ", ".join(map(str, image))
+        if not x.is_floating_point():
+            raise TypeError(f"this network takes floating-point inputs, got {x.dtype}")
+        if x.device != self.device:
+            raise ValueError(f"the network is on {self.device} and the input on {x.device}; move one of them")
+        if timesteps is not None:
+            if x.ndim != len(image) + 1 or tuple(x.shape[1:]) != image:
+                raise ValueError(f"with timesteps this network takes inputs [B, {sizes}], got {list(x.shape)}")
+            return x, True, steps(timesteps)
+        if x.ndim != len(image) + 2 or tuple(x.shape[2:]) != image or len(x) < 1:
+            raise ValueError(
+                f"this network takes sequences [T, B, {sizes}], or with timesteps=T inputs [B, {sizes}], "
+                f"got {list(x.shape)}"
+            )
+        return (x[0], True, len(x)) if len(x) > 1 and x.stride(0) == 0 else (x, False, len(x))
+
+    def _begun(self, x: Tensor, held: bool, state: State | None) -> Simulation:
+        batch = len(x) if held else x.shape[1]
+        if state is None:
+            first = x if held else x.new_zeros((batch, 0))
+            program, prepared = self._prepared(held)
+            return Simulation(program, first, prepared, stepwise=True)
+        simulation = state.simulation
+        if simulation.batch != batch:
+            raise ValueError(
+                f"this state is of a batch of {simulation.batch}, got {batch}: start afresh, from state=None"
+            )
+        if simulation.program.input.timed == held:
+            kinds = ("a sequence", "an input that is held")
+            raise ValueError(f"this state is of a run on {kinds[not held]}, got {kinds[held]}")
+        if held:
+            raise ValueError("an input that is held cannot go on from a state: give a sequence [T, B, ...]")
+        return simulation
+
+    def _prepared(self, held: bool) -> tuple[Program, Prepared]:
+        """What runs of one kind share, made at the first of them and again where the network has moved."""
+        if exporting():
+            program = self.program.given_as(timed=not held)
+            return program, Prepared(program, operators=True)
+        key = (held, self.device, _env.BACKEND)
+        with self._lock:
+            if key not in self._ready:
+                program = self.program.given_as(timed=not held)
+                self._ready[key] = (program, Prepared(program))
+            return self._ready[key]
+
+    def _apply(self, *args: Any, **kwargs: Any) -> "FusedNetwork":
+        self._ready = {}
+        return super()._apply(*args, **kwargs)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        self._ready = {}
+        return super().load_state_dict(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in ("_ready", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._ready, self._lock = {}, Lock()
