@@ -82,5 +82,5 @@ def test_a_network_with_states_as_arguments_is_refused():
             spikes, mem = self.lif(self.fc(x), self.lif.reset_mem())
             return self.lif(spikes, mem)[0]
 
-    with pytest.raises(ConversionError, match="lif .Leaky.: its state is an argument"):
+    with pytest.raises(ConversionError, match=r"lif .Leaky.: its state is an argument"):
         fastsnn.fuse(Net(), torch.rand(5, 2, 4))
