@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from fastsnn.convert.quantise import FLOATING
 from fastsnn.errors import ConversionError
 from fastsnn.fuse.inside import replaced, takes_sequences
+from fastsnn.fuse.loop import loops, unrolled
 from fastsnn.fuse.network import FusedNetwork
 from fastsnn.fuse.report import FUSED, STAYED, FuseReport, Row
 from fastsnn.fuse.single import found, fused
@@ -18,14 +19,14 @@ def fuse(model: nn.Module, example: Tensor, *, precision: str = "float32") -> An
 
     model      of SpikingJelly, snnTorch, Norse, sinabs or `fastsnn.nn`, in which a call is one step or, with neurons
                that take sequences (step mode "m"), all of them; used in eval mode, from its reset state
-    example    a sequence [T, B, ...] floating, as the network sees it step by step; where neurons take sequences, what
-               its `forward` takes
+    example    a sequence [T, B, ...] floating, as the network sees it step by step; where neurons take sequences, or
+               `forward` loops over the steps and hands states on (snnTorch), what `forward` takes
     precision  "float32" or "float64"
 
     Returns a `FusedNetwork` where the whole network is one step without anything that stays: it takes [T, B, ...] or,
     with timesteps=T, [B, ...]. Of a chain (nn.Sequential) in which some modules stay, a `FusedChain`, which takes
-    [T, B, ...]. Of a network whose own code handles the steps, a copy with modules replaced, called as before. Each has
-    a `report`.
+    [T, B, ...]. Of a network that loops over the steps a `FusedLoop`, and of another one whose own code handles them a
+    copy with modules replaced: both are called as before. Each has a `report`.
 
     Weights are batch-normed, scaled and divided by thresholds once, in float64, so that sums differ from the library's
     by rounding: a potential that comes within that of its threshold may fire a step earlier or later.
@@ -41,12 +42,16 @@ def fuse(model: nn.Module, example: Tensor, *, precision: str = "float32") -> An
         raise ValueError(f"fuse: precision must be one of {', '.join(FLOATING)}, got {precision!r}")
     if takes_sequences(model):
         return _inside(model, example, precision)
+    if loops(model):
+        network = unrolled(model, example, precision)
+        network.report = FuseReport(_title(model), _rows(model, {""}, {}), (network.step.report,))
+        return network
     try:
-        network = fused(model, example[0], precision)
+        whole = fused(model, example[0], precision)
     except ConversionError as error:
         return _chain(model, example, precision, error)
-    network.report = FuseReport(_title(model), _rows(model, {""}, {}), (network.report,))
-    return network
+    whole.report = FuseReport(_title(model), _rows(model, {""}, {}), (whole.report,))
+    return whole
 
 
 def _chain(model: nn.Module, example: Tensor, precision: str, reason: ConversionError) -> FusedChain:

@@ -93,11 +93,11 @@ def fused(model: nn.Module, example: Tensor, precision: str) -> FusedNetwork:
     copied, specs = marked(model)
     if not specs:
         raise ConversionError(f"{type(model).__name__} has no spiking neurons that are known")
-    return fused_from(copied, specs, example, precision)
+    return fused_from(copied, specs, example, precision, type(model).__name__)
 
 
-def fused_from(model: nn.Module, specs: Mapping[str, Spec], example: Tensor, precision: str) -> FusedNetwork:
-    """The same of a network with marks in place of its neurons, and what these are by name."""
+def fused_from(model: nn.Module, specs: Mapping[str, Spec], example: Tensor, precision: str, name: str) -> FusedNetwork:
+    """The same of a network with marks in place of its neurons, and what these are by name; `name` is the report's."""
     from fastsnn.convert.capture import capture  # torch.export takes a second to import
 
     captured = capture(model, example)
@@ -107,8 +107,7 @@ def fused_from(model: nn.Module, specs: Mapping[str, Spec], example: Tensor, pre
         raise ConversionError(f"a ReLU between spiking neurons has no form over time: {', '.join(relus)}")
     program = program_of(graph, specs, precision)
     device = example.device
-    title = f"{type(model).__name__}, {precision}"
-    report = describe(program.given_as(timed=True), graph, title, "or", head="after each step")
+    report = describe(program.given_as(timed=True), graph, f"{name}, {precision}", "or", head="after each step")
     return FusedNetwork(program.to(device), captured.rebuild, report)
 
 

@@ -24,7 +24,7 @@ def seen(module: Any) -> Seen | None:
     name = type(module).__name__
     if name in KNOWN:
         if not module.init_hidden:
-            return Seen(stays="its state is an argument: make it with init_hidden=True, in a network that is one step")
+            return Seen(_leaky(module), states=2 if name == "Synaptic" else 1)
         # with its state as a result, which is then None
         return Seen(_leaky(module), pair=bool(module.output))
     if any(base.__name__ == "SpikingNeuron" for base in type(module).__mro__):

@@ -55,12 +55,14 @@ class Seen:
     stays      of neurons, or of layers with a state, that kernels do not run: why
     instead    a module without a state that does the same in one step
     pair       it returns its output and its state, and is given its state
+    states     tensors of its state that are arguments and results of each call, where the network keeps them
     """
 
     spec: Spec | None = None
     stays: str = ""
     instead: nn.Module | None = field(default=None, compare=False)
     pair: bool = False
+    states: int = 0
 
 
 def leaky(

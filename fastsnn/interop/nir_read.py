@@ -52,7 +52,7 @@ def from_nir(graph: Any, *, writer: str = "nir", dt: float | None = None, precis
         raise TypeError(f"from_nir: graph must be a nir.NIRGraph or the path of one, got {type(graph).__name__}")
     model = _Network(graph, lambda node: spec(node, said))
     example = torch.zeros(1, *model.shape, dtype=torch.float64)
-    return fused_from(model.double().eval(), model.specs, example, precision)
+    return fused_from(model.double().eval(), model.specs, example, precision, "NIR graph")
 
 
 def _file(nir: Any, path: Path) -> Any:

@@ -72,15 +72,102 @@ def test_what_stays(layer):
     assert row.module == "5" and row.why
 
 
-def test_a_network_with_states_as_arguments_is_refused():
-    class Net(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.fc, self.lif = nn.Linear(4, 3), snn.Leaky(beta=0.9)
+class Static(nn.Module):
+    """As in the library's tutorials: states are arguments, the loop is in forward, the image the same at each step."""
 
-        def forward(self, x):
-            spikes, mem = self.lif(self.fc(x), self.lif.reset_mem())
-            return self.lif(spikes, mem)[0]
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.lif1 = nn.Linear(16, 12), snn.Leaky(beta=0.95)
+        self.fc2, self.lif2 = nn.Linear(12, 5), snn.Leaky(beta=0.95)
 
-    with pytest.raises(ConversionError, match=r"lif .Leaky.: its state is an argument"):
-        fastsnn.fuse(Net(), torch.rand(5, 2, 4))
+    def forward(self, x):
+        mem1, mem2 = self.lif1.init_leaky(), self.lif2.init_leaky()
+        spikes, potentials = [], []
+        for _ in range(12):
+            spk1, mem1 = self.lif1(self.fc1(x), mem1)
+            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
+            spikes.append(spk2)
+            potentials.append(mem2)
+        return torch.stack(spikes), torch.stack(potentials)
+
+
+class Sequence(nn.Module):
+    """A sequence, read step by step, functions in between, and a sum behind the loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.lif1 = nn.Conv2d(1, 4, 3), snn.Synaptic(alpha=0.8, beta=0.9)
+        self.fc, self.lif2 = nn.Linear(36, 5), snn.Leaky(beta=0.8, reset_mechanism="zero")
+
+    def forward(self, x):
+        syn, mem1 = self.lif1.reset_mem()
+        mem2, spikes = self.lif2.reset_mem(), []
+        for now in range(x.size(0)):
+            current = nn.functional.max_pool2d(self.conv(x[now]), 2)
+            spk, syn, mem1 = self.lif1(current, syn, mem1)
+            spk, mem2 = self.lif2(self.fc(spk.flatten(1)), mem2)
+            spikes.append(spk)
+        return torch.stack(spikes).sum(0) / x.size(0)
+
+
+def test_loops_over_an_image():
+    model, x = livelier(Static(), by=5.0), torch.rand(6, 16, dtype=torch.float64)
+    fused = fastsnn.fuse(model, x, precision="float64")
+    with torch.no_grad():
+        wanted, _ = model(x)
+    spikes, potentials = fused(x)
+    assert 0 < wanted.mean() < 1 and potentials is None
+    assert torch.equal(spikes, wanted)
+    assert torch.equal(fused(x[:2])[0], wanted[:, :2]), "any batch"
+    assert fused.report.stayed == ()
+
+
+def test_loops_over_a_sequence():
+    model, x = livelier(Sequence(), by=5.0), torch.rand(10, 3, 1, 8, 8, dtype=torch.float64)
+    fused = fastsnn.fuse(model, x, precision="float64")
+    with torch.no_grad():
+        wanted = model(x)
+    assert 0 < wanted.mean() < 1
+    assert torch.equal(fused(x), wanted)
+    with pytest.raises(ValueError, match="fused for 10 steps, got a sequence of 4"):
+        fused(x[:4])
+
+
+class Feedback(Static):
+    def forward(self, x):
+        mem, spk = self.lif1.init_leaky(), torch.zeros(len(x), 12, dtype=x.dtype)
+        for _ in range(3):
+            spk, mem = self.lif1(self.fc1(x) + spk, mem)
+        return spk
+
+
+class Uneven(Static):
+    def forward(self, x):
+        mem, spikes = self.lif1.init_leaky(), []
+        for t in range(3):
+            spk, mem = self.lif1(self.fc1(x) * (t + 1), mem)
+            spikes.append(spk)
+        return torch.stack(spikes)
+
+
+class Driving(Static):
+    def forward(self, x):
+        mem1, mem2, spikes = self.lif1.init_leaky(), self.lif2.init_leaky(), []
+        for _ in range(3):
+            _, mem1 = self.lif1(self.fc1(x), mem1)
+            spk, mem2 = self.lif2(self.fc2(mem1), mem2)
+            spikes.append(spk)
+        return torch.stack(spikes)
+
+
+@pytest.mark.parametrize(
+    "network, message",
+    [
+        (Feedback, "reads what another step has computed"),
+        (Uneven, "step 1 of its loop computes something else than step 0"),
+        (Driving, "a potential is more than the state"),
+    ],
+)
+def test_loops_that_are_refused(network, message):
+    with pytest.raises(ConversionError, match=message):
+        fastsnn.fuse(network().eval(), torch.rand(6, 16))
