@@ -26,7 +26,7 @@ CREATED := $(VENV)/.created
 BUILT := $(VENV)/.built-$(FASTSNN_NATIVE_MODULE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench gpu sanitize lint clean
+.PHONY: help demo test bench peers gpu sanitize lint clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -35,12 +35,15 @@ help:  ## this list
 demo: $(VENV)/.extra-demo  ## convert a network and run it: `fastsnn demo`
 	@$(BIN)/fastsnn demo
 
-test: $(VENV)/.extra-test  ## all tests; ARGS="-k pack" for some
+test: $(VENV)/.extra-test $(VENV)/.libraries  ## all tests; ARGS="-k pack" for some
 	@$(PYTEST) $(ARGS)
 
 bench: $(VENV)/.extra-test $(VENV)/.extra-peers  ## times, appended to benchmarks/results; the README's table
 	@$(BIN)/python -m pytest benchmarks --benchmark-only $(ARGS)
 	@$(BIN)/python benchmarks/table.py
+
+peers: $(VENV)/.extra-test $(VENV)/.extra-peers  ## times beside SpikingJelly, snnTorch, Norse, sinabs; ARGS=--check for none
+	@$(BIN)/python benchmarks/peers/run.py $(ARGS)
 
 # make, by a name with which --dry-run does not run the line that it is in.
 AGAIN := $(MAKE)
@@ -99,6 +102,10 @@ $(BUILT): $(CREATED) pyproject.toml setup.py constraints.txt $(BUILT_FROM)
 	@touch $@
 
 # fastsnn itself is installed by now: this adds what the extra needs and builds nothing.
+$(VENV)/.libraries: tests/libraries.txt | $(VENV)/.extra-test
+	@$(PIP) --no-deps --requirement $< || echo "fastsnn: the libraries of $< were not installed: their tests are skipped"
+	@touch $@
+
 $(VENV)/.extra-%: pyproject.toml constraints.txt | $(BUILT)
 	@echo "fastsnn: adding what fastsnn[$*] needs to $(VENV)"
 	@$(PIP) "fastsnn[$*]"

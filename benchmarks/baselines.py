@@ -24,8 +24,10 @@ def folded(model: nn.Module, activation: Callable[[int], nn.Module] | None = Non
     activation  i -> what stands for the i-th ReLU, in order of execution; default: nn.ReLU that works in place
     """
     net = fuse(model.eval())
+    relus = [node for node in net.graph.nodes if _is_relu(node, net)]
+    # a network that was folded before has such a list already
     net.activations = activations = nn.ModuleList()
-    for node in [node for node in net.graph.nodes if _is_relu(node, net)]:
+    for node in relus:
         activations.append(nn.ReLU(inplace=True) if activation is None else activation(len(activations)))
         with net.graph.inserting_before(node):
             new = net.graph.call_module(f"activations.{len(activations) - 1}", (node.args[0],))

@@ -14,11 +14,11 @@ from functools import cache, partial
 from itertools import product
 
 import networks
-import peers
 import pytest
 import torch
 from baselines import BASELINE, FORMATS, Steps, dense
 from checks import WrongResult, agreement, exact, mean_rate, near, same_rates, same_spikes
+from peers import jelly
 from rows import Row, append
 from timing import Busy, Times, interleaved
 from torch import Tensor
@@ -101,7 +101,7 @@ def slower(name: str, T: int, batch: int, threads: int, milliseconds: float) -> 
     measured = {}
     if (T, threads) == (SLOW_T, SLOW_THREADS):
         measured = {peer: times.least for peer, times in simulate(name, batch).items()}
-    _, version = peers.found()
+    _, version = jelly.found()
     row: Row = {"spikingjelly": version}
     for peer in ("torch_steps", "spikingjelly"):
         row[f"{peer}_ms"] = measured.get(peer)
@@ -145,11 +145,11 @@ def simulate(name: str, batch: int) -> dict[str, Times]:
     steps = Steps(net.model, thresholds, SLOW_T).to(memory_format=layout)
     image = x.to(memory_format=layout)
     runs: dict[str, Callable] = {"torch_steps": partial(steps, image)}
-    ann2snn, why = peers.found()
+    ann2snn, why = jelly.found()
     if ann2snn is None:
         warnings.warn(f"the column of SpikingJelly stays empty: {why}", stacklevel=2)
     else:
-        runs["spikingjelly"] = partial(peers.spikingjelly(net.model, net.calibration, thresholds, SLOW_T), x)
+        runs["spikingjelly"] = partial(jelly.Converted(net.model, net.calibration, thresholds, SLOW_T), x)
     with torch.inference_mode():
         want, target = exact64(x.double()), net.model(x)
     # in float32 single spikes differ; what that changes stays below what T steps change

@@ -14,17 +14,25 @@ class WrongResult(Exception):
     """A network that was to be timed computes something else than it should."""
 
 
-def exact(snn: SpikingNetwork, x: Tensor, run: Tensor, spikes: dict[str, SpikeTrain], pick: Sequence[int]) -> None:
+def exact(
+    snn: SpikingNetwork,
+    x: Tensor,
+    run: Tensor,
+    spikes: dict[str, SpikeTrain],
+    pick: Sequence[int],
+    steps: int | None = None,
+) -> None:
     """Spikes and logits of a run on x are those of the reference operators, which define them.
 
     run, spikes  logits and spike trains of snn on the whole batch x
     pick         images of x that the reference is run on, by themselves: batches must not matter either
+    steps        of the run; None: as many as the network's calls have
     """
     few = list(pick)
     before = _env.BACKEND
     try:
         _env.BACKEND = "reference"
-        want, logits = snn.spikes(x[few]), snn(x[few])
+        want, logits = snn.spikes(x[few], steps), snn(x[few], steps)
     finally:
         _env.BACKEND = before
     for name, train in want.items():

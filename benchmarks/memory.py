@@ -37,12 +37,12 @@ def main(network: str, images: str) -> None:
     net(x[:1])
     # from here on the highest level is that of the run
     CLEAR.write_text("5")
-    idle = _level("VmRSS")
+    idle = level("VmRSS")
     logits = net(x)
-    print(json.dumps({"idle": idle, "peak": _level("VmHWM") - idle, "logits": logits.tolist()}))
+    print(json.dumps({"idle": idle, "peak": level("VmHWM") - idle, "logits": logits.tolist()}))
 
 
-def _level(name: str) -> float:
+def level(name: str) -> float:
     """A line of /proc/self/status in MiB; ru_maxrss would begin at the level of the process that started this one."""
     (line,) = [line for line in STATUS.read_text().splitlines() if line.startswith(f"{name}:")]
     return int(line.split()[1]) / 1024

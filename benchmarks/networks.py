@@ -21,7 +21,9 @@ CALIBRATION, TEST = 32, 32
 
 # Bias of every batch norm of the networks with random weights, in units of the standard deviation that it normalises
 # to. Below 0 fewer activations are positive: with these numbers neurons fire in 10 % of the steps at T = 16.
-BIAS = {"resnet18": -0.1, "vgg16": -0.03}
+BIAS = {"resnet18": -0.1, "vgg16": -0.03, "resnet34-224": -0.1, "vgg16-224": -0.03}
+# images of 224x224: fewer, because each is 49 times as large
+LARGE_CALIBRATION, LARGE_TEST = 2, 2
 # least and largest mean rate at T = 16 that a network with random weights may have
 RATES = (0.08, 0.14)
 
@@ -35,8 +37,8 @@ class Network:
     """A dense network in eval mode and what it is measured on.
 
     weights      where they come from, in words
-    calibration  images [CALIBRATION, 3, 32, 32] float32, for thresholds
-    images       other images [TEST, 3, 32, 32] float32, to run
+    calibration  images [CALIBRATION, 3, 32, 32] or [LARGE_CALIBRATION, 3, 224, 224] float32, for thresholds
+    images       other images [TEST, 3, 32, 32] or [LARGE_TEST, 3, 224, 224] float32, to run
     pictures     what the images are, in words
     """
 
@@ -50,8 +52,12 @@ class Network:
 
 @cache
 def network(name: str) -> Network:
-    """One of NAMES. Raises Absent where its weights are not here."""
+    """One of NAMES or of LARGE. Raises Absent where its weights are not here."""
     calibration, images, pictures = _images()
+    if name in LARGE:
+        calibration = interpolate(calibration[:LARGE_CALIBRATION], size=224, mode="bilinear")
+        images = interpolate(images[:LARGE_TEST], size=224, mode="bilinear")
+        pictures += ", enlarged to 224x224"
     if name == "resnet20":
         return Network(name, _resnet20(), "published", calibration, images, pictures)
     model = _random(name, calibration)
@@ -100,7 +106,24 @@ def vgg16() -> nn.Sequential:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(512, 10))
 
 
+def resnet34() -> nn.Sequential:
+    """ResNet-34 for 224x224 images and 1000 classes; its stem's pool takes the mean, for which spikes have a form."""
+    stem = (nn.Conv2d(3, 64, 7, 2, padding=3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.AvgPool2d(3, 2, padding=1))
+    stages, channels = [], 64
+    for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        for i in range(blocks):
+            stages.append(Block(channels, width, 2 if i == 0 and width > 64 else 1))
+            channels = width
+    return nn.Sequential(*stem, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000))
+
+
+def vgg16_large() -> nn.Sequential:
+    """VGG-16 for 224x224 images and 1000 classes: the convolutions, where the work is, and one linear layer."""
+    return nn.Sequential(*list(vgg16())[:-2], nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000))
+
+
 RANDOM: dict[str, Callable[[], nn.Sequential]] = {"resnet18": resnet18, "vgg16": vgg16}
+LARGE: dict[str, Callable[[], nn.Sequential]] = {"resnet34-224": resnet34, "vgg16-224": vgg16_large}
 NAMES = ("resnet20", *RANDOM)
 
 
@@ -108,7 +131,7 @@ def _random(name: str, calibration: Tensor) -> nn.Module:
     """A network with random weights whose batch norms have the statistics of the calibration images."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = RANDOM[name]()
+        model = (RANDOM | LARGE)[name]()
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = None  # statistics become the mean over the batches

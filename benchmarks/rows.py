@@ -22,7 +22,7 @@ Row = dict[str, Any]
 # what tells one case from another; a row has those that apply to it
 KEY = (
     *("case", "network", "layer", "operator", "precision", "batch", "T", "threads"),
-    *("backend", "op", "kind", "size"),
+    *("backend", "op", "kind", "size", "opponent"),
 )
 
 

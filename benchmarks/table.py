@@ -43,13 +43,13 @@ def render(rows: Sequence[Row]) -> str:
     return "\n".join([*lines, "", _conditions(found)])
 
 
-def rewritten(text: str, table: str) -> str:
+def rewritten(text: str, table: str, first: str = BEGIN, last: str = END) -> str:
     """The text with the table between its markers. ValueError where they are not there once each, in order."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or any(marker in after for marker in (BEGIN, END)):
-        raise ValueError(f"should have one line {BEGIN} and below it one line {END}")
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
+    if not begin or not end or any(marker in after for marker in (first, last)):
+        raise ValueError(f"should have one line {first} and below it one line {last}")
+    return f"{before}{first}\n{table}\n{last}{after}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 import fastsnn
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = ("baselines", "checks", "memory", "networks", "peers", "rows", "table", "timing")
+MODULES = ("baselines", "checks", "memory", "networks", "rows", "table", "timing")
 T = 8
 
 
@@ -36,7 +36,7 @@ class Small(nn.Module):
 def bench():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "benchmarks")
-        yield SimpleNamespace(**{name: import_module(name) for name in MODULES})
+        yield SimpleNamespace(**{name: import_module(name) for name in MODULES}, jelly=import_module("peers.jelly"))
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +100,10 @@ def test_as_many_thresholds_as_activations(bench, small):
 
 
 def test_spikingjelly_computes_the_same(bench, small, double, images):
-    ann2snn, why = bench.peers.found()
+    ann2snn, why = bench.jelly.found()
     if ann2snn is None:
         pytest.skip(why)
-    run = bench.peers.spikingjelly(small, images, list(double.thresholds.values()), T)
+    run = bench.jelly.Converted(small, images, list(double.thresholds.values()), T)
     with torch.no_grad():
         want = double(images.double())
         for _ in range(2):  # the second run starts afresh as well
@@ -115,10 +115,10 @@ def test_a_missing_peer_says_what_to_do(bench, monkeypatch):
     def absent(name):
         raise ImportError(f"No module named {name!r}")
 
-    monkeypatch.setattr(bench.peers, "import_module", absent)
-    bench.peers.found.cache_clear()
-    found, why = bench.peers.found()
-    bench.peers.found.cache_clear()
+    monkeypatch.setattr(bench.jelly, "import_module", absent)
+    bench.jelly.found.cache_clear()
+    found, why = bench.jelly.found()
+    bench.jelly.found.cache_clear()
     assert found is None and "No module named" in why and "fastsnn[peers]" in why
 
 
@@ -166,6 +166,8 @@ def test_the_networks_have_the_usual_sizes(bench):
     # with a 3x3 stem and 10 classes; VGG with one linear layer
     assert sum(p.numel() for p in bench.networks.resnet18().parameters()) == 11_173_962
     assert sum(p.numel() for p in bench.networks.vgg16().parameters()) == 14_728_266
+    large = {name: sum(p.numel() for p in build().parameters()) for name, build in bench.networks.LARGE.items()}
+    assert large == {"resnet34-224": 21_797_672, "vgg16-224": 15_236_136}
     for build in bench.networks.RANDOM.values():
         assert build()(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
 

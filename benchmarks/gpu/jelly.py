@@ -1,12 +1,11 @@
 """SpikingJelly on a GPU, in every way that it offers there and that works."""
 
 import copy
-import inspect
 from collections.abc import Callable, Sequence
 
 import torch
 from networks import Network
-from peers import found, spikingjelly
+from peers.jelly import Converted, found
 from torch import Tensor
 
 from gpu.clock import Deadline, limited
@@ -65,16 +64,13 @@ def _one(
 ) -> Call | None:
     """One way, or None where its neurons have no such backend."""
     model = copy.deepcopy(net.model).to(x.device)
-    run = spikingjelly(model, net.calibration.to(x.device), thresholds, T)
-    # the closure holds what it runs
-    inner = inspect.getclosurevars(run).nonlocals
-    module, nodes = inner["net"], inner["nodes"]
-    able = all(backend in getattr(node, "supported_backends", ("torch",)) for node in nodes)
+    run = Converted(model, net.calibration.to(x.device), thresholds, T)
+    able = all(backend in getattr(node, "supported_backends", ("torch",)) for node in run.nodes)
     if not able:
         return None
-    for node in nodes:
+    for node in run.nodes:
         if hasattr(node, "backend"):
             node.backend = backend
-    module.to(dtype).to(memory_format=torch.channels_last)
+    run.net.to(dtype).to(memory_format=torch.channels_last)
     call = torch.compile(run, dynamic=False) if compiled else run
     return lambda image: call(image.to(dtype, memory_format=torch.channels_last)).float()

@@ -1,6 +1,6 @@
-"""The same spiking network in SpikingJelly, where that is installed."""
+"""The same spiking network as SpikingJelly 2 converts it, where that is installed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
@@ -23,35 +23,48 @@ def found() -> tuple[ModuleType | None, str]:
         return None, f"SpikingJelly does not load ({error}); {REMEDY}"
 
 
-def spikingjelly(
-    model: nn.Module, calibration: Tensor, thresholds: Sequence[Tensor], T: int
-) -> Callable[[Tensor], Tensor]:
-    """images -> mean logits: rate coding, multi-step mode, soft-reset IFNode from theta / 2, with these thresholds.
+class Converted(nn.Module):
+    """Images -> mean logits: rate coding, multi-step mode, soft-reset IFNode from theta / 2, with these thresholds.
 
     The thresholds replace those that SpikingJelly finds, so that both do the same work.
+
+    net    what its converter made, without an axis of time in front of the images
+    nodes  its neurons, in order of execution
     """
-    ann2snn, why = found()
-    if ann2snn is None:
-        raise RuntimeError(why)
-    functional = import_module("spikingjelly.activation_based.functional")
-    recipes = import_module("spikingjelly.activation_based.ann2snn.recipes")
-    recipe = recipes.RateCodingRecipe(calibration.split(32), channel_wise=True)
-    net = ann2snn.Converter(recipe).convert(_as_modules(folded(model, lambda i: nn.ReLU())))
-    nodes = []
-    for i, theta in enumerate(thresholds):
-        block = net.get_submodule(f"activations.channel_spiking_{i}")
-        block.scaler0.scale, block.scaler1.scale = (1 / theta).float(), theta.float()
-        nodes.append(block.if_node)
-    functional.set_step_mode(net, "m")
 
-    def run(x: Tensor) -> Tensor:
-        functional.reset_net(net)
+    def __init__(self, model: nn.Module, calibration: Tensor, thresholds: Sequence[Tensor], T: int) -> None:
+        super().__init__()
+        ann2snn, why = found()
+        if ann2snn is None:
+            raise RuntimeError(why)
+        recipes = import_module("spikingjelly.activation_based.ann2snn.recipes")
+        self.functional = import_module("spikingjelly.activation_based.functional")
+        recipe = recipes.RateCodingRecipe(calibration.split(32), channel_wise=True)
+        self.T = T
+        self.net = ann2snn.Converter(recipe).convert(_as_modules(folded(model, lambda i: nn.ReLU())))
+        self.nodes = []
+        for i, theta in enumerate(thresholds):
+            block = self.net.get_submodule(f"activations.channel_spiking_{i}")
+            block.scaler0.scale, block.scaler1.scale = (1 / theta).float(), theta.float()
+            self.nodes.append(block.if_node)
+        self.functional.set_step_mode(self.net, "m")
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.functional.reset_net(self.net)
         # not its HalfThresholdIFNode, which does the same in more time
-        for node in nodes:
+        for node in self.nodes:
             node.v = 0.5 * node.v_threshold
-        return net(x.unsqueeze(0).expand(T, *x.shape)).mean(0)
+        return self.net(x.unsqueeze(0).expand(self.T, *x.shape)).mean(0)
 
-    return run
+    def recorded(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Mean logits, and the spikes of each layer in order of execution: [T, B, *N] bool."""
+        spikes: list[Tensor] = []
+        hooks = [node.register_forward_hook(lambda *call: spikes.append(call[-1] != 0)) for node in self.nodes]
+        try:
+            return self(x), spikes
+        finally:
+            for hook in hooks:
+                hook.remove()
 
 
 def _as_modules(net: fx.GraphModule) -> fx.GraphModule:

@@ -1,0 +1,196 @@
+"""The README's table and chart of fastsnn beside its peers, made from rows.
+
+python -m peers.report             rewrites both from this machine's newest rows
+python -m peers.report --check     exits 1 where the README has another table
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rows import RESULTS, Row, device, latest
+from table import README, rewritten
+
+from peers import chart
+from peers.opponents import COMPILED, DENSE, NAMES, SPIKING, TITLES
+
+BEGIN, END = "<!-- peers table -->", "<!-- end of peers table -->"
+ROWS = RESULTS / "peers"
+CHART = README.parent / "docs" / "peers.svg"
+SHORT = {
+    "dense": "dense",
+    "dense-compiled": "dense, compiled",
+    "dense-int8": "dense, int8",
+    "torch": "PyTorch",
+    "torch-compiled": "PyTorch, compiled",
+    "spikingjelly": "SpikingJelly 2.0.0",
+    "spikingjelly-converted": "SpikingJelly's converter",
+    "spikingjelly-compiled": "SpikingJelly, compiled",
+    "spikingjelly-0.0.0.0.14": "SpikingJelly 0.0.0.0.14",
+    "snntorch": "snnTorch",
+    "norse": "Norse",
+    "sinabs": "sinabs",
+}
+NONE = "There are no rows yet: `make peers` takes them."
+
+
+def sentence(row: Row) -> str:
+    """What came of one case, on a line."""
+    what = f"{row['network']}, T = {row['T']}, batch {row['batch']}, {TITLES[row['opponent']]}"
+    if "reason" in row:
+        return f"{what}: no result: {row['reason']}"
+    found = f"logits off by {row['drift']:.1e} (at most {row['allowed']:.1e})"
+    if "differs" in row:
+        found += f", spikes off {row['differs']:.1e}, counts off {row['counts_differ']:.1e}"
+    if "opponent_ms" not in row:
+        return f"{what}: {found}"
+    faster = ", ".join(f"{p} {ratio:.2f}" for p, ratio in row["speedup"].items())
+    return (
+        f"{what}: {_digits(row['opponent_ms'])} ms, {row['ratio_dense']:.2f} of dense; times faster: {faster}; {found}"
+    )
+
+
+def render(rows: Sequence[Row], image: str = "docs/peers.svg") -> str:
+    """Chart, table, what its numbers are, and what has none."""
+    timed = [row for row in rows if "opponent_ms" in row]
+    missing = "\n".join(f"- {sentence(row)}" for row in rows if "reason" in row)
+    if not timed:
+        return f"{NONE}\n\n{missing}" if missing else NONE
+    ours = list(timed[0]["ours_ms"])
+    names = [name for name in NAMES if any(row["opponent"] == name for row in timed)]
+    head = ["network", "rate", "T", "batch", *ours, *(SHORT[name] for name in names), "best peer", *_faster(ours)]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for case in _cases(timed):
+        group = {row["opponent"]: row for row in timed if _key(row) == case}
+        lines.append(_line(_cells(group, ours, names)))
+    drawn = f"![Time of each way to run the same networks]({image})" if chart.panels(rows) else ""
+    parts = [drawn, "\n".join(lines), _memory(timed, ours), _conditions(timed), missing]
+    return "\n\n".join(part for part in parts if part)
+
+
+def best(group: Iterable[Row]) -> Row | None:
+    """The fastest of the spiking peers: the one that fastsnn is least ahead of."""
+    spiking = [row for row in group if row["opponent"] in SPIKING]
+    return min(spiking, key=lambda row: next(iter(row["speedup"].values())), default=None)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="The README's table and chart of peers.")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where the README has another")
+    parser.add_argument(
+        "--device", default=device(), help="whose rows, a file in benchmarks/results/peers (%(default)s)"
+    )
+    parser.add_argument("--readme", type=Path, default=README, metavar="FILE", help="default: the project's")
+    parser.add_argument("--chart", type=Path, default=CHART, metavar="FILE", help="default: docs/peers.svg")
+    args = parser.parse_args(argv)
+    path = ROWS / f"{args.device}.jsonl"
+    text = args.readme.read_text()
+    try:
+        rows = latest(path) if path.is_file() else []
+        new = rewritten(text, render(rows), BEGIN, END)
+    except ValueError as error:
+        print(f"peers: {args.readme}: {error}", file=sys.stderr)
+        return 2
+    if args.check:
+        if new != text:
+            print(f"peers: {args.readme} has another table than {path.name}: run make peers", file=sys.stderr)
+        return int(new != text)
+    if chart.panels(rows):
+        chart.draw(rows, args.chart)
+    args.readme.write_text(new)
+    return 0
+
+
+def _key(row: Row) -> tuple:
+    return row["network"], row["T"], row["batch"]
+
+
+def _cases(rows: Sequence[Row]) -> list[tuple]:
+    """Cases in the order in which their networks came, the largest T first."""
+    order = list(dict.fromkeys(row["network"] for row in rows))
+    return sorted({_key(row) for row in rows}, key=lambda case: (order.index(case[0]), -case[1], case[2]))
+
+
+def _cells(group: dict[str, Row], ours: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Milliseconds an image; ours are the least of those beside the opponents, each of which had its own process."""
+    row = next(iter(group.values()))
+    mine = [_digits(min(r["ours_ms"][p] for r in group.values()) / row["batch"]) for p in ours]
+    theirs = [_digits(group[name]["image_ms"]) if name in group else "-" for name in names]
+    first = best(group.values())
+    last = (
+        [SHORT[first["opponent"]], *(f"{first['speedup'][p]:.1f}" for p in ours)] if first else ["-"] * (1 + len(ours))
+    )
+    return [row["network"], f"{row['rate']:.1%}", str(row["T"]), str(row["batch"]), *mine, *theirs, *last]
+
+
+def _faster(ours: Sequence[str]) -> list[str]:
+    return [f"times faster, {precision}" for precision in ours]
+
+
+def _memory(rows: Sequence[Row], ours: Sequence[str]) -> str:
+    """MiB that a run adds to a fresh process, where that was measured."""
+    rows = [row for row in rows if row.get("memory_mib") is not None]
+    if not rows:
+        return ""
+    names = [name for name in NAMES if any(row["opponent"] == name for row in rows)]
+    head = ["MiB that a run adds", "T", "batch", *ours, *(SHORT[name] for name in names)]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for case in _cases(rows):
+        group = {row["opponent"]: row for row in rows if _key(row) == case}
+        mine = next(iter(group.values()))["ours_memory_mib"]
+        cells = [mine[p] for p in ours] + [group[n]["memory_mib"] if n in group else None for n in names]
+        lines.append(_line([*map(str, case), *("-" if c is None else f"{c:.0f}" for c in cells)]))
+    return "\n".join(lines)
+
+
+def _conditions(rows: Sequence[Row]) -> str:
+    def all_of(name: str) -> str:
+        return ", ".join(sorted({str(row[name]) for row in rows}))
+
+    days = sorted(row["utc"][:10] for row in rows)
+    when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
+    commits = all_of("commit") + (" with changes" if any(row["dirty"] for row in rows) else "")
+    versions = ", ".join(sorted({row["version"] for row in rows if row["opponent"] in SPIKING}))
+    wins = [row for row in rows if row["opponent"] in DENSE]
+    slower = sum(min(row["ours_ms"].values()) > row["opponent_ms"] for row in wins)
+    compiled = ", ".join(TITLES[name] for name in COMPILED if any(row["opponent"] == name for row in rows))
+    return "\n".join(
+        (
+            f"{all_of('processor')} ({all_of('instruction_set')}), {all_of('threads')} threads, "
+            f"torch {all_of('torch')}, {when}, commit {commits}; {versions}.",
+            "Milliseconds an image: the least of several rounds in which fastsnn, the dense network and the opponent "
+            "take turns in one process; ratios are of one process each.",
+            _ahead(rows),
+            f"In {slower} of {len(wins)} comparisons with a dense network, it is faster than fastsnn in any precision.",
+            f"Compiled for each shape: {compiled or 'none'}.",
+            "Weights, thresholds, images and T are the same everywhere; what else was set, and how far each result is "
+            "from the reference, is in the rows.",
+        )
+    )
+
+
+def _ahead(rows: Sequence[Row]) -> str:
+    """How many times faster than the best peer, least and most over the cases at the chart's T."""
+    firsts = [best(row for row in rows if _key(row) == case) for case in _cases(rows) if case[1] == chart.T]
+    found = [row["speedup"] for row in firsts if row]
+    if not found:
+        return f"No peer was measured at T = {chart.T}."
+    spans = {p: (min(s[p] for s in found), max(s[p] for s in found)) for p in found[0]}
+    return (
+        f"At T = {chart.T}, times faster than the fastest peer of each line: "
+        + ", ".join(f"{precision} {least:.1f} to {most:.1f}" for precision, (least, most) in spans.items())
+        + "."
+    )
+
+
+def _digits(milliseconds: float) -> str:
+    return f"{milliseconds:.{0 if milliseconds >= 100 else 1 if milliseconds >= 10 else 2}f}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
