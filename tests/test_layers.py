@@ -17,7 +17,7 @@ LEVELS = {
     0: ("errors", "_env", "_extras", "_files", "firing"),
     1: ("_native", "_triton", "_cuda", "_gpu", "_kept", "_order", "_registry", "spikes", "neurons", "windows"),
     2: ("ops",),
-    3: ("nn", "testing"),
+    3: ("nn", "models", "testing"),
     4: (
         *("program", "convert", "methods", "train"),
         *("clock", "contest", "currents", "drive", "head", "prepared", "engine", "graphs", "memory"),

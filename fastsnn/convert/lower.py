@@ -50,7 +50,6 @@ from fastsnn.program import (
 from fastsnn.program.planes import expanded
 from fastsnn.windows import Pooling
 
-
 # layers whose spikes are read one by one in place of their sum
 MOST_SPARSE = 4
 
