@@ -10,8 +10,26 @@ COMPARATORS = (">=", ">")
 EMISSIONS = ("causal", "ordered", "random", "offset")
 
 
+class _Spiking:
+    """What neurons have in common that emit one spike a step."""
+
+    def steps_of(self, T: int) -> int:
+        """What the sum of its output over T steps is divided by for the mean."""
+        return T
+
+    @property
+    def peak(self) -> float:
+        """The most that it emits at a step, in thresholds."""
+        return 1.0
+
+    @property
+    def bound(self) -> float:
+        """What its mean output does not exceed, in thresholds."""
+        return 1.0
+
+
 @dataclass(frozen=True)
-class IF:
+class IF(_Spiking):
     """Integrate-and-fire.
 
         V = leak V + I[t];   s[t] = V >= threshold;   V -= s[t] * threshold (soft)   or   V = 0 where s[t] (hard)
@@ -60,20 +78,6 @@ class IF:
     @cached_property
     def firing(self) -> Firing:
         return Firing(self.reset, leak=self.leak)
-
-    def steps_of(self, T: int) -> int:
-        """What the sum of its output over T steps is divided by for the mean."""
-        return T
-
-    @property
-    def peak(self) -> float:
-        """The most that it emits at a step, in thresholds."""
-        return 1.0
-
-    @property
-    def bound(self) -> float:
-        """What its mean output does not exceed, in thresholds."""
-        return 1.0
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,7 @@ class Adaptive:
     plane each, and what is taken from v is the rounded number, so that no charge is lost. Numbers of a layer are in
     units of theta / 256, which is the threshold that the rest of the program knows.
 
-    Exponentials have no fixed-point form: `floating`. See `fastsnn.adaptive` for the step.
+    Exponentials have no fixed-point form: `floating`. The operator is `fastsnn.ops.adaptive.adaptive_steps`.
     """
 
     a: float = 0.03
@@ -187,7 +191,7 @@ class Adaptive:
 
     @cached_property
     def firing(self) -> Firing:
-        """Its planes: amplitudes 256, 128, .. 1. Where they fire is not in it, so that no kernel takes it."""
+        """Its planes: amplitudes 256, 128, .. 1. Where they fire is not in it: kernels of tables cannot take it."""
         amplitudes = [2**k for k in reversed(range(self.units.bit_length()))]
         return Firing(planes=tuple(Plane(amplitude, QUARTERS * amplitude) for amplitude in amplitudes), kernels=False)
 
@@ -207,7 +211,7 @@ class Adaptive:
 
 
 @dataclass(frozen=True)
-class Synaptic:
+class Synaptic(_Spiking):
     """Integrate-and-fire neurons behind a synapse: a current that decays from step to step.
 
         J = synapse J + I[t];   V = leak V + J + drift threshold;   then as `IF`
@@ -245,20 +249,6 @@ class Synaptic:
     def firing(self) -> Firing:
         """Its plane; its state has the current beside the potential, so that no kernel takes it."""
         return Firing(self.reset, leak=self.leak, kernels=False)
-
-    def steps_of(self, T: int) -> int:
-        """What the sum of its output over T steps is divided by for the mean."""
-        return T
-
-    @property
-    def peak(self) -> float:
-        """The most that it emits at a step, in thresholds."""
-        return 1.0
-
-    @property
-    def bound(self) -> float:
-        """What its mean output does not exceed, in thresholds."""
-        return 1.0
 
 
 Neuron = IF | Graded | Adaptive | Synaptic
