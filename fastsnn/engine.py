@@ -72,7 +72,7 @@ class Simulation:
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
         """Runs T more steps, T in 1..32; `last` says that no more will follow, so that potentials need not be kept.
 
-        given   the input of these steps [T, B, *S, C], where it changes from step to step
+        given   the input of these steps, where it changes from step to step: [T, B, *S, C], of spikes words [B, *S, C]
 
         Returns the words of the layers in `record`, and the outputs, channels last: after the last step [B, ...], or
         after each step [T, B, ...].

@@ -14,7 +14,9 @@ from fastsnn.windows import Pooling, Shape
 
 @dataclass(frozen=True)
 class Input:
-    """The network's input, constant over time."""
+    """The network's input: numbers, or `spiking`, with other spikes at each step."""
+
+    spiking: bool = False
 
 
 @dataclass(frozen=True)

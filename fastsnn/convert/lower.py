@@ -83,8 +83,8 @@ class _Lowering:
 
     def visit(self, node: Node) -> Stored | Pending:
         match node.payload:
-            case Input():
-                return Stored(self.add(InputLayer(node.name, node.shape, (node.name,))))
+            case Input(spiking):
+                return Stored(self.add(InputLayer(node.name, node.shape, (node.name,), spiking)))
             case Conv() | Linear() | Window():
                 return self.linear(node, node.payload)
             case Affine(scale, shift):

@@ -14,7 +14,7 @@ from fastsnn.fuse.single import found, fused
 from fastsnn.fuse.stages import FusedChain, chain
 
 
-def fuse(model: nn.Module, example: Tensor, *, precision: str = "float32") -> Any:
+def fuse(model: nn.Module, example: Tensor, *, precision: str = "float32", spikes: bool = False) -> Any:
     """A spiking network as one that computes the same, all steps of a layer in one call; the given one is untouched.
 
     model      of SpikingJelly, snnTorch, Norse, sinabs or `fastsnn.nn`, in which a call is one step or, with neurons
@@ -22,6 +22,8 @@ def fuse(model: nn.Module, example: Tensor, *, precision: str = "float32") -> An
     example    a sequence [T, B, ...] floating, as the network sees it step by step; where neurons take sequences, or
                `forward` loops over the steps and hands states on (snnTorch), what `forward` takes
     precision  "float32" or "float64"
+    spikes     the input is 0 or 1 at each step (events, rate-coded images): the first layer then adds a weight a spike.
+               For networks that become one `FusedNetwork`
 
     Returns a `FusedNetwork` where the whole network is one step without anything that stays: it takes [T, B, ...] or,
     with timesteps=T, [B, ...]. Of a chain (nn.Sequential) in which some modules stay, a `FusedChain`, which takes
@@ -40,15 +42,21 @@ def fuse(model: nn.Module, example: Tensor, *, precision: str = "float32") -> An
         raise TypeError(f"fuse: example must be a floating-point tensor [T, B, ...], got {got}")
     if precision not in FLOATING:
         raise ValueError(f"fuse: precision must be one of {', '.join(FLOATING)}, got {precision!r}")
-    if takes_sequences(model):
+    if spikes and loops(model):
+        raise ValueError(
+            "fuse: spikes=True is for networks that become one FusedNetwork, and this one loops over steps"
+        )
+    if takes_sequences(model) and not spikes:
         return _inside(model, example, precision)
     if loops(model):
         network = unrolled(model, example, precision)
         network.report = FuseReport(_title(model), _rows(model, {""}, {}), (network.step.report,))
         return network
     try:
-        whole = fused(model, example[0], precision)
+        whole = fused(model, example[0], precision, spikes)
     except ConversionError as error:
+        if spikes:
+            raise
         return _chain(model, example, precision, error)
     whole.report = FuseReport(_title(model), _rows(model, {""}, {}), (whole.report,))
     return whole

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fastsnn import _env
 from fastsnn._registry import exporting
 from fastsnn.engine import Simulation
+from fastsnn.ops.pack import pack
 from fastsnn.prepared import Prepared
 from fastsnn.program import Program
 from fastsnn.spikes import SpikeTrain, chunk_lengths, steps
@@ -26,7 +27,8 @@ class State:
 class FusedNetwork(nn.Module):
     """What `fastsnn.fuse` makes of a spiking network, for inference only. Every call starts from the reset state.
 
-    x           [T, B, C, *S] floating: the input of each step; with `timesteps` [B, C, *S], the same at every step
+    x           [T, B, C, *S] floating: the input of each step; with `timesteps` [B, C, *S], the same at every step. Of
+                a network that was fused for spikes 0 or 1
     timesteps   T of an input that is held
 
     Gives what the network gives at each step, [T, B, ...], in the structure that it returns.
@@ -82,13 +84,17 @@ class FusedNetwork(nn.Module):
         words: dict[str, list[tuple[int, Tensor]]] = {name: [] for name in record}
         parts, at = [], 0
         for length in chunk_lengths(T, simulation.longest_chunk()):
-            given = None if sequence is None else sequence[at : at + length].to(simulation.real)
+            given = None if sequence is None else self._given(sequence[at : at + length], simulation)
             found, outputs = simulation.advance(length, words, over_time=True, given=given)
             for name, word in found.items():
                 words[name].append((length, word))
             parts.append(outputs)
             at += length
         return [torch.cat(each) for each in zip(*parts, strict=True)], words, simulation
+
+    def _given(self, steps: Tensor, simulation: Simulation) -> Tensor:
+        """Some steps of a sequence, channels last, as the engine takes them."""
+        return pack(steps) if self.program.input.spiking else steps.to(simulation.real)
 
     def _input(self, x: Tensor, timesteps: int | None) -> tuple[Tensor, bool, int]:
         """(x, whether it is one image for all steps, T). Raises ValueError or TypeError for what is not taken."""
@@ -99,6 +105,11 @@ class FusedNetwork(nn.Module):
             raise TypeError(f"this network takes floating-point inputs, got {x.dtype}")
         if x.device != self.device:
             raise ValueError(f"the network is on {self.device} and the input on {x.device}; move one of them")
+        if self.program.input.spiking:
+            if timesteps is not None:
+                raise ValueError("this network takes spikes, which are not the same at every step: give a sequence")
+            if not exporting() and not bool(((x == 0) | (x == 1)).all()):
+                raise ValueError("this network was fused for spikes, 0 or 1 at each step, and got other numbers")
         if timesteps is not None:
             if x.ndim != len(image) + 1 or tuple(x.shape[1:]) != image:
                 raise ValueError(f"with timesteps this network takes inputs [B, {sizes}], got {list(x.shape)}")
@@ -108,7 +119,8 @@ class FusedNetwork(nn.Module):
                 f"this network takes sequences [T, B, {sizes}], or with timesteps=T inputs [B, {sizes}], "
                 f"got {list(x.shape)}"
             )
-        return (x[0], True, len(x)) if len(x) > 1 and x.stride(0) == 0 else (x, False, len(x))
+        view = len(x) > 1 and x.stride(0) == 0 and not self.program.input.spiking
+        return (x[0], True, len(x)) if view else (x, False, len(x))
 
     def _begun(self, x: Tensor, held: bool, state: State | None) -> Simulation:
         batch = len(x) if held else x.shape[1]

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fastsnn.convert.graph import Graph, Neuron
+from fastsnn.convert.graph import Graph, Input, Neuron
 from fastsnn.convert.lower import lower
 from fastsnn.convert.maxpool import apply_policy
 from fastsnn.convert.quantise import to_precision
@@ -85,18 +85,20 @@ def _instead(name: str, what: Seen) -> nn.Module:
     return Mark(name, what.pair) if what.instead is None else what.instead
 
 
-def fused(model: nn.Module, example: Tensor, precision: str) -> FusedNetwork:
-    """The network as one program, from an input of one step [B, C, *S].
+def fused(model: nn.Module, example: Tensor, precision: str, spikes: bool = False) -> FusedNetwork:
+    """The network as one program, from an input of one step [B, C, *S]; `spikes`: which is 0 or 1.
 
     Raises ConversionError where it cannot be one: neurons that no kernel runs, an operator without a form over time.
     """
     copied, specs = marked(model)
     if not specs:
         raise ConversionError(f"{type(model).__name__} has no spiking neurons that are known")
-    return fused_from(copied, specs, example, precision, type(model).__name__)
+    return fused_from(copied, specs, example, precision, type(model).__name__, spikes)
 
 
-def fused_from(model: nn.Module, specs: Mapping[str, Spec], example: Tensor, precision: str, name: str) -> FusedNetwork:
+def fused_from(
+    model: nn.Module, specs: Mapping[str, Spec], example: Tensor, precision: str, name: str, spikes: bool = False
+) -> FusedNetwork:
     """The same of a network with marks in place of its neurons, and what these are by name; `name` is the report's."""
     from fastsnn.convert.capture import capture  # torch.export takes a second to import
 
@@ -105,6 +107,9 @@ def fused_from(model: nn.Module, specs: Mapping[str, Spec], example: Tensor, pre
     relus = [n.name for n in graph.nodes.values() if isinstance(n.payload, Neuron) and n.payload.given is None]
     if relus:
         raise ConversionError(f"a ReLU between spiking neurons has no form over time: {', '.join(relus)}")
+    if spikes:
+        first = next(node for node in graph.nodes.values() if isinstance(node.payload, Input))
+        graph.nodes[first.name] = replace(first, payload=Input(spiking=True))
     program = program_of(graph, specs, precision)
     device = example.device
     report = describe(program.given_as(timed=True), graph, f"{name}, {precision}", "or", head="after each step")

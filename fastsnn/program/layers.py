@@ -38,9 +38,11 @@ class Layer(nn.Module):
 
 
 class InputLayer(Layer):
-    """The network's input: constant over time, or `timed`, with something else at each step."""
+    """The network's input: constant over time, or `timed`, with something else at each step, as spikes always are."""
 
-    timed = False
+    def __init__(self, name: str, shape: Shape, folded: Sequence[str] = (), spiking: bool = False) -> None:
+        super().__init__(name, shape, folded)
+        self.spiking = self.timed = spiking
 
     @property
     def sources(self) -> tuple[str, ...]:

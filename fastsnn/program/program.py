@@ -34,7 +34,7 @@ class Program(nn.Module):
     def given_as(self, timed: bool) -> "Program":
         """The same layers, not copied, with an input that changes from step to step, or one that is held."""
         layers = list(self.layers.values())
-        first = InputLayer(self.input.name, self.input.shape, self.input.folded)
+        first = InputLayer(self.input.name, self.input.shape, self.input.folded, self.input.spiking)
         first.timed = timed
         program = Program([first if isinstance(layer, InputLayer) else layer for layer in layers], self.outputs)
         program.exponent = self.exponent

@@ -169,3 +169,31 @@ def test_the_report_says_what_became_of_each_module():
     report = fastsnn.fuse(network(), sequence(2)).report
     assert [row.module for row in report.rows] == ["0.neurons", "1.neurons", "2.neurons", "4.neurons"]
     assert report.stayed == () and "after each step" in str(report)
+
+
+def events(T: int = 40) -> torch.Tensor:
+    return (torch.rand(T, 3, 2, 12, 12) < 0.3).double()
+
+
+def test_events_are_added_and_not_multiplied():
+    model, x = network(), events()
+    fused = fastsnn.fuse(model, x, precision="float64", spikes=True)
+    wanted = model(x)
+    assert 0.05 < wanted.mean() < 0.95
+    assert torch.equal(fused(x), wanted)
+    first, state = fused.run(x[:35])
+    assert torch.equal(torch.cat([first, fused.run(x[35:], state)[0]]), wanted)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda f, x: f(x / 2), "fused for spikes, 0 or 1"),
+        (lambda f, x: f(x[0], timesteps=4), "not the same at every step"),
+    ],
+)
+def test_other_numbers_than_events(call, message):
+    x = events(3)
+    fused = fastsnn.fuse(network(), x, spikes=True)
+    with pytest.raises(ValueError, match=message):
+        call(fused, x)
