@@ -1,5 +1,6 @@
 """How results get to disk: paths are checked before work begins, and files are whole or not there."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -7,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -87,3 +89,14 @@ def read_tensors(
     if metadata.get("version") != version:
         raise ValueError(f"{path} has version {metadata.get('version')} of {schema}, this fastsnn reads {version}")
     return metadata, tensors
+
+
+def digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """Of a header's text and of every bit of the tensors, on the CPU."""
+    found = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        flat = tensor.reshape(-1)
+        found.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+    return found.hexdigest()

@@ -3,15 +3,18 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
 from fastsnn import _env
 from fastsnn._extras import MissingExtra
+from fastsnn.cli_train import add_training
+from fastsnn.cli_values import POTENTIALS, numbers, potential, whole
 from fastsnn.errors import ConversionError, FastSNNError, SaidElsewhere
 
-POTENTIALS = ("uniform", "gaussian", "measured")
+# verbs that several processes may run together
+SHARED = ("train", "eval")
 PRECISIONS = ("int32", "int16", "int8", "float32", "float16", "bfloat16", "float64")
 
 
@@ -30,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(given)
     args.command = shlex.join(["fastsnn", *given])
     try:
-        if args.verb != "eval":
+        if args.verb not in SHARED:
             _require_alone(args.verb)
         # The verb's module is imported now and not above, so that --help does not wait for torch.
         import_module(f"fastsnn.commands.{args.verb.replace('-', '_')}").run(args)
@@ -53,16 +56,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _require_alone(verb: str) -> None:
     """Raises where torchrun started several processes: each would do the whole work, and write the same files."""
     if _env.WORLD_SIZE != "1":
-        text = f"runs in one process, WORLD_SIZE is {_env.WORLD_SIZE}: only fastsnn eval takes several"
+        text = f"runs in one process, WORLD_SIZE is {_env.WORLD_SIZE}: only {' and '.join(SHARED)} take several"
         raise ValueError(text) if _env.RANK == "0" else SaidElsewhere(text)
 
 
 def _parser() -> Parser:
     parser = Parser(prog="fastsnn", description="Convert trained PyTorch networks into spiking networks and run them.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and stop")
-    metavar = "{demo,eval,profile,compare,methods,compare-methods,info,measure}"
+    metavar = "{demo,train,eval,profile,compare,methods,compare-methods,info,measure}"
     verbs = parser.add_subparsers(dest="verb", required=True, metavar=metavar)
     _demo(verbs.add_parser("demo", help="train, convert and run a small network on real handwritten digits"))
+    add_training(verbs.add_parser("train", help="train a network for conversion"))
     _eval(verbs.add_parser("eval", help="accuracy at every time-step of your network, converted, beside the dense one"))
     _profile(verbs.add_parser("profile", help="what your network costs once converted, beside the dense one"))
     _compare(verbs.add_parser("compare", help="profiles side by side"))
@@ -77,8 +81,8 @@ def _parser() -> Parser:
 
 def _demo(p: argparse.ArgumentParser) -> None:
     p.add_argument("--out", default="demo-out", metavar="DIR", help="folder for the plot (default: %(default)s)")
-    p.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="default: %(default)s")
-    p.add_argument("--epochs", type=_whole(1), default=12, metavar="N", help="default: %(default)s")
+    p.add_argument("--seed", type=whole(0), default=0, metavar="N", help="default: %(default)s")
+    p.add_argument("--epochs", type=whole(1), default=12, metavar="N", help="default: %(default)s")
 
 
 def _eval(p: argparse.ArgumentParser) -> None:
@@ -101,10 +105,8 @@ def _profile(p: argparse.ArgumentParser) -> None:
         help="another conversion, whose curve is overlaid: initial-potential=0, precision=int16, ...; may be repeated",
     )
     measured = p.add_argument_group("measurement")
-    measured.add_argument(
-        "--batch", type=_whole(1), metavar="N", help="images of the timed batch (default: batch size)"
-    )
-    measured.add_argument("--rounds", type=_whole(3), default=20, metavar="N", help="default: %(default)s")
+    measured.add_argument("--batch", type=whole(1), metavar="N", help="images of the timed batch (default: batch size)")
+    measured.add_argument("--rounds", type=whole(3), default=20, metavar="N", help="default: %(default)s")
     measured.add_argument("--no-compile", action="store_true", help="leave the dense network under torch.compile out")
     measured.add_argument(
         "--energy-model", action="append", metavar="NAME", help="may be repeated (default: all that are known)"
@@ -136,17 +138,15 @@ def _compare_methods(p: argparse.ArgumentParser) -> None:
     compared.add_argument(
         "--timesteps",
         nargs="+",
-        type=_whole(1),
+        type=whole(1),
         default=[4, 8, 16, 32],
         metavar="T",
         help="each method is converted for each T (default: 4 8 16 32)",
     )
-    compared.add_argument(
-        "--batch", type=_whole(1), metavar="N", help="images of the timed batch (default: batch size)"
-    )
+    compared.add_argument("--batch", type=whole(1), metavar="N", help="images of the timed batch (default: batch size)")
     _rounding(compared)
     compared.add_argument(
-        "--seed", type=_whole(0), default=0, metavar="N", help="of the calibration images (default: %(default)s)"
+        "--seed", type=whole(0), default=0, metavar="N", help="of the calibration images (default: %(default)s)"
     )
     p.add_argument_group("output").add_argument(
         "--out", action="append", default=[], metavar="FILE", help="write .json, .png, .svg or .pdf; may be repeated"
@@ -159,7 +159,8 @@ def _setup(p: argparse.ArgumentParser) -> None:
         "--model",
         required=True,
         metavar="MODULE:FUNCTION",
-        help="what builds the network when called without arguments; FILE.py:FUNCTION too",
+        help="what builds the network when called without arguments; FILE.py:FUNCTION too; or "
+        "weights.safetensors of fastsnn train, where that trained a network of fastsnn.models",
     )
     network.add_argument("--weights", metavar="FILE", help=".safetensors, or a state dict saved by torch.save")
     network.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
@@ -173,27 +174,27 @@ def _setup(p: argparse.ArgumentParser) -> None:
         "cifar10:ROOT or cifar100:ROOT",
     )
     data.add_argument("--calibration-data", metavar="DATA", help="default: the training images of --data")
-    data.add_argument("--calibration-images", type=_whole(1), default=512, metavar="N", help="default: %(default)s")
-    data.add_argument("--images", type=_whole(1), metavar="N", help="evaluate on the first N only")
-    data.add_argument("--image-size", type=_whole(1), metavar="S", help="cut a square of S pixels from the centre")
-    data.add_argument("--resize", type=_whole(1), metavar="R", help="shorter side before the cut (default: S)")
-    data.add_argument("--mean", type=_numbers, metavar="A,B,C", help="subtracted from images in [0, 1]")
-    data.add_argument("--std", type=_numbers, metavar="A,B,C", help="what images are divided by after that")
-    data.add_argument("--batch-size", type=_whole(1), default=100, metavar="N", help="default: %(default)s")
+    data.add_argument("--calibration-images", type=whole(1), default=512, metavar="N", help="default: %(default)s")
+    data.add_argument("--images", type=whole(1), metavar="N", help="evaluate on the first N only")
+    data.add_argument("--image-size", type=whole(1), metavar="S", help="cut a square of S pixels from the centre")
+    data.add_argument("--resize", type=whole(1), metavar="R", help="shorter side before the cut (default: S)")
+    data.add_argument("--mean", type=numbers, metavar="A,B,C", help="subtracted from images in [0, 1]")
+    data.add_argument("--std", type=numbers, metavar="A,B,C", help="what images are divided by after that")
+    data.add_argument("--batch-size", type=whole(1), default=100, metavar="N", help="default: %(default)s")
 
 
 def add_conversion(p: argparse.ArgumentParser) -> None:
     """The options of `fastsnn.convert`."""
     conversion = p.add_argument_group("conversion")
     conversion.add_argument("--method", default="opi", help="see fastsnn methods (default: %(default)s)")
-    conversion.add_argument("--timesteps", type=_whole(1), default=32, metavar="T", help="default: %(default)s")
+    conversion.add_argument("--timesteps", type=whole(1), default=32, metavar="T", help="default: %(default)s")
     conversion.add_argument(
         "--threshold", metavar="RULE", help="max, percentile:P, mse or bound (default: the method's own)"
     )
     conversion.add_argument("--per-layer", action="store_true", help="one threshold a layer instead of one a channel")
     conversion.add_argument(
         "--initial-potential",
-        type=_potential,
+        type=potential,
         metavar="V",
         help=f"in units of the threshold, or {', '.join(POTENTIALS)} (default: the method's own)",
     )
@@ -201,7 +202,7 @@ def add_conversion(p: argparse.ArgumentParser) -> None:
     conversion.add_argument(
         "--checkpoint", metavar="FILE.safetensors", help="calibration that is gone on from if it is there, and written"
     )
-    conversion.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="default: %(default)s")
+    conversion.add_argument("--seed", type=whole(0), default=0, metavar="N", help="default: %(default)s")
 
 
 def _rounding(group: Any) -> None:
@@ -220,7 +221,7 @@ def _info(p: argparse.ArgumentParser) -> None:
 
 def _measure(p: argparse.ArgumentParser) -> None:
     p.add_argument(
-        "--rounds", type=_whole(1), default=20, metavar="N", help="the least time counts (default: %(default)s)"
+        "--rounds", type=whole(1), default=20, metavar="N", help="the least time counts (default: %(default)s)"
     )
 
 
@@ -232,33 +233,3 @@ class _Version(argparse.Action):
 
         print(f"fastsnn {__version__}")
         parser.exit()
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = None
-        if number is None or number < least:
-            raise argparse.ArgumentTypeError(f"should be a whole number of at least {least}, got {text!r}")
-        return number
-
-    return parse
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"should be numbers such as 0.5,0.4,0.3, got {text!r}") from None
-
-
-def _potential(text: str) -> float | str:
-    if text in POTENTIALS:
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        names = ", ".join(POTENTIALS)
-        raise argparse.ArgumentTypeError(f"should be a number or one of {names}, got {text!r}") from None

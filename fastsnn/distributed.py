@@ -4,7 +4,7 @@ Processes meet between stages of work only. What they exchange is whole numbers,
 as bytes, so that results do not depend on how many processes there are.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -98,6 +98,12 @@ class Group:
         total = counts.to(self.device, copy=True)
         self._meet(partial(dist.all_reduce, total))
         return total.cpu()
+
+    def first_of(self, tensors: Iterable[Tensor]) -> None:
+        """Overwrites tensors with those of the first process; where they are is where they are exchanged."""
+        if self.size > 1:
+            for tensor in tensors:
+                self._meet(partial(dist.broadcast, tensor, 0))
 
     def network(self, make: Callable[[], SpikingNetwork], device: torch.device) -> SpikingNetwork:
         """The network that the first process makes, the same to the last bit in all, on each one's device.

@@ -67,13 +67,13 @@ def test_make_targets_of_the_readme_exist():
 def test_command_lines_of_the_readme_parse(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     lines = [line.split()[1:] for line in COMMANDS if line.startswith("fastsnn ")]
-    assert {words[0] for words in lines} >= {"eval", "profile", "compare", "info"}
+    assert {words[0] for words in lines} >= {"train", "eval", "profile", "compare", "info"}
     assert main(["info"]) == 0
     # the files they name do not exist: each gets past the parsing, and says which file it misses
     for words in lines:
-        if words[0] in ("eval", "profile", "compare"):
+        if words[0] in ("train", "eval", "profile", "compare"):
             assert main(words) == 2
-            assert re.search("[Nn]o such file|yourfile.py", capsys.readouterr().err)
+            assert re.search("[Nn]o such file|yourfile.py|nothing is downloaded", capsys.readouterr().err)
 
 
 def test_the_speed_table_is_that_of_the_rows():

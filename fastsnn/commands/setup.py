@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fastsnn import data
+from fastsnn import data, train
 from fastsnn.commands.dense import OnDevice
 from fastsnn.commands.factory import build
 from fastsnn.distributed import Group
+from fastsnn.train import is_trained
 from fastsnn.weights import load_into
 
 
@@ -33,13 +34,10 @@ class Setup:
 def setup(args: argparse.Namespace, group: Group | None = None) -> Setup:
     """From the arguments of the groups "network" and "data". Raises ValueError or OSError where they do not fit."""
     group = group or Group()
-    device = _device(args.device, group.local_rank)
-    model = build(args.model)
-    notes = []
-    if args.weights:
-        load_into(model, args.weights)
-    else:
-        notes.append(f"no --weights: the weights are those that {args.model} sets")
+    device = device_of(args.device, group.local_rank)
+    model = _network(args.model, args.weights)
+    written = args.weights or is_trained(args.model)
+    notes = [] if written else [f"no --weights: the weights are those that {args.model} sets"]
     prepare = data.Prepare(args.image_size, args.resize, args.mean, args.std)
     images = data.load(args.data, "test", prepare)
     batches = OnDevice(data.batches(images, args.batch_size, args.images, group.rank, group.size), device)
@@ -66,8 +64,18 @@ def conversion(args: argparse.Namespace) -> dict[str, Any]:
     )
 
 
-def _device(name: str, number: int) -> torch.device:
-    """The processor, or the GPU of that number, which becomes the current one."""
+def _network(model: str, weights: str | None) -> nn.Module:
+    """With weights, in eval mode; a file that `fastsnn train` wrote says itself how its network was prepared."""
+    if is_trained(model) and not weights:
+        return train.load(model)
+    if weights and is_trained(weights):
+        return train.load(weights, build(model))
+    network = build(model)
+    return load_into(network, weights) if weights else network
+
+
+def device_of(name: str, number: int) -> torch.device:
+    """The processor, or the GPU of that number, which becomes the current one. Raises ValueError for no such GPU."""
     if name == "cuda" and not torch.cuda.is_available():
         build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
         raise ValueError(f"--device cuda: no CUDA device is available (torch {torch.__version__}, built for {build})")

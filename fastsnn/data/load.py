@@ -45,6 +45,16 @@ def has_split(spec: str | Path, split: str) -> bool:
     return split in (arrays.splits(path) if kind == "npz" else folder.splits(path))
 
 
+def download(spec: str) -> None:
+    """Fetches cifar10:ROOT or cifar100:ROOT through torchvision, where it is absent. Raises ValueError for others."""
+    name, _, root = spec.partition(":")
+    if name not in NAMED or not root:
+        raise ValueError(f"only cifar10:ROOT and cifar100:ROOT can be downloaded, got {spec}")
+    datasets = need("torchvision.datasets", f"{name}")
+    for train in (True, False):
+        getattr(datasets, NAMED[name])(root, train=train, download=True)
+
+
 def calibration_images(
     spec: str | Path, count: int, prepare: Prepare | None = None, seed: int = 0
 ) -> tuple[Tensor, str | None]:
@@ -54,15 +64,19 @@ def calibration_images(
     apart = has_split(spec, "train")
     data = load(spec, "train" if apart else "test", prepare)
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:count]
-    images, _ = _collate([data[i] for i in order.tolist()])
+    images, _ = collate([data[i] for i in order.tolist()])
     notes = [] if apart else [f"{spec} keeps no training images apart: calibrating on {len(images)} of the same images"]
     if len(images) < count:
         notes.append(f"{spec} has {len(images)} images to calibrate on, not {count}")
     return images, "; ".join(notes) or None
 
 
-def batches(data: Images, batch_size: int, first: int | None = None, rank: int = 0, size: int = 1) -> DataLoader:
+def batches(
+    data: Images, batch_size: int, first: int | None = None, rank: int = 0, size: int = 1, workers: int = 0
+) -> DataLoader:
     """Batches in order, of all images or the first few; of these every size-th, from number `rank` on.
+
+    workers  processes that load images; 0: this one
 
     Batches are whole whatever their number, because a network's rounding may depend on what is in one.
     """
@@ -72,7 +86,7 @@ def batches(data: Images, batch_size: int, first: int | None = None, rank: int =
     count = len(data) if first is None else min(first, len(data))
     starts = range(rank * batch_size, count, size * batch_size)
     taken = [list(range(start, min(start + batch_size, count))) for start in starts]
-    return DataLoader(cast(Dataset, data), batch_sampler=taken, collate_fn=_collate)
+    return DataLoader(cast(Dataset, data), batch_sampler=taken, collate_fn=collate, num_workers=workers)
 
 
 def _kind(spec: str | Path) -> tuple[str, Path]:
@@ -98,7 +112,8 @@ def _named(name: str, root: Path, split: str, prepare: Prepare) -> arrays.Arrays
     return arrays.Arrays(torch.from_numpy(data.data).permute(0, 3, 1, 2), torch.tensor(data.targets), prepare)
 
 
-def _collate(pairs: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
+def collate(pairs: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
+    """(images [B, *], labels [B]) of one batch. Raises ValueError where images differ in size."""
     images, labels = zip(*pairs, strict=True)
     sizes = sorted({tuple(i.shape) for i in images})
     if len(sizes) > 1:

@@ -1,6 +1,5 @@
 """The file of a converted network: safetensors, with the layers and all settings as JSON in its header."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from safetensors.torch import save as packed
 from torch import Tensor
 from torch.utils._pytree import treespec_dumps, treespec_loads
 
-from fastsnn._files import read_tensors, require_file, write_bytes
+from fastsnn._files import digest, read_tensors, require_file, write_bytes
 from fastsnn.convert.capture import Rebuild
 from fastsnn.convert.dense_macs import Macs
 from fastsnn.convert.report import Report, Row
@@ -54,7 +53,7 @@ def save(snn: SpikingNetwork, path: str | Path) -> Path:
         "report": asdict(snn.report),
     }
     text = json.dumps(document)
-    metadata = {"schema": SCHEMA, "version": VERSION, "network": text, "sha256": _digest(text, tensors)}
+    metadata = {"schema": SCHEMA, "version": VERSION, "network": text, "sha256": digest(text, tensors)}
     write_bytes(path, packed(tensors, metadata))
     return path
 
@@ -68,7 +67,7 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> SpikingNetwork
     path = Path(path)
     metadata, tensors = read_tensors(path, "network file", "converted network", SCHEMA, VERSION)
     text = metadata.get("network", "")
-    if metadata.get("sha256") != _digest(text, tensors):
+    if metadata.get("sha256") != digest(text, tensors):
         raise ValueError(f"{path} was changed after it was written: its digest is another one")
     try:
         return _network(json.loads(text), tensors).to(device)
@@ -109,14 +108,3 @@ def _structure(rebuild: Any) -> tuple[list[Any], str]:
     except (NotImplementedError, TypeError, AttributeError) as error:
         raise TypeError(f"outputs of this structure have no form in a file: {error}") from error
     return found
-
-
-def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
-    """Of the header's text and of every bit of the tensors."""
-    found = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        flat = tensor.reshape(-1)
-        found.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
-    return found.hexdigest()

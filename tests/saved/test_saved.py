@@ -143,11 +143,11 @@ def test_other_files_are_refused(model, tmp_path):
 
 def test_whole_files_with_other_contents_are_refused(tmp_path):
     """Such as a later version might write under the same number: named, not guessed at."""
-    from fastsnn.saved.file import _digest
+    from fastsnn._files import digest
 
     for document in ({}, {"layers": [{"kind": "Unknown", "name": "a", "shape": [1], "folded": [], "source": "a"}]}):
         text = json.dumps(document)
-        metadata = {"schema": "fastsnn.network", "version": "1", "network": text, "sha256": _digest(text, {})}
+        metadata = {"schema": "fastsnn.network", "version": "1", "network": text, "sha256": digest(text, {})}
         save_file({}, tmp_path / "net.safetensors", metadata)
         with pytest.raises(ValueError, match="is not a whole network"):
             fastsnn.load(tmp_path / "net.safetensors")
