@@ -12,13 +12,14 @@ from fastsnn import _env, _order
 from fastsnn.errors import BackendUnavailable
 
 NAMES = ("cuda", "triton", "native", "reference")
-FAMILIES = ("pack", "if_steps", "if_constant", "conv_if", "linear_if", "pool", "readout", "emit", "restart")
+FAMILIES = ("pack", "if_steps", "if_constant", "adaptive", "conv_if", "linear_if", "pool", "readout", "emit", "restart")
 # each operator's family, and what its backends are called there
 OPERATORS = {
     "pack": ("pack", "BACKENDS"),
     "unpack": ("pack", "UNPACK_BACKENDS"),
     "counts": ("pack", "COUNTS_BACKENDS"),
     **{name: (name, "BACKENDS") for name in ("if_steps", "if_constant", "conv_if", "linear_if")},
+    "adaptive_steps": ("adaptive", "BACKENDS"),
     "pool_or": ("pool", "BACKENDS"),
     "pool_gate": ("pool", "GATE_BACKENDS"),
     "pool_counts": ("pool", "COUNTS_BACKENDS"),

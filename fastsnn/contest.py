@@ -4,7 +4,7 @@ Layers are not here: they depend on too much, and `SpikingNetwork.tune` measures
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 
 import torch
@@ -14,6 +14,7 @@ from fastsnn import _order
 from fastsnn._registry import backends, load
 from fastsnn.clock import clock
 from fastsnn.errors import BackendUnavailable
+from fastsnn.neurons import Adaptive
 from fastsnn.ops._by_backend import NEURONS
 from fastsnn.spikes import word_dtype
 from fastsnn.testing.cases import UNIT
@@ -54,6 +55,7 @@ def passes() -> list[Pass]:
         found += [Pass(op, 16, n, dtype) for dtype in (torch.float32, torch.int32, torch.int16) for n in BATCHES]
         found.append(Pass(op, 8, BATCHES[-1], torch.float32))
     pools = ("pool_or", "pool_gate", "pool_lateral", "pool_counts")
+    found += [Pass("adaptive_steps", T, n, torch.float32) for T, n in (*((16, n) for n in BATCHES), (8, BATCHES[-1]))]
     for op in ("pack", "unpack", "counts", *pools, "readout", "emit", "restart"):
         dtype = torch.float32 if op == "readout" else None
         found += [Pass(op, T, n, dtype) for T, n in (*((16, n) for n in BATCHES), (8, BATCHES[-1]))]
@@ -74,6 +76,9 @@ def arguments(given: Pass, g: Generator) -> tuple:
         limits = torch.iinfo(kind)
         return integers(limits.min, limits.max + 1, size, kind)
 
+    if given.op == "adaptive_steps":
+        currents = integers(-128, 384, (T, *shape), torch.int32).to(given.dtype)
+        return currents, currents.new_zeros(()), None, T, list(astuple(Adaptive())), 0
     if given.dtype is not None and given.op != "readout":
         unit = UNIT[given.dtype]
         size = (T, *shape) if given.op == "if_steps" else shape

@@ -1,17 +1,16 @@
-"""What drives neurons with adaptive thresholds: a current for each step, from what their sources emit at that step."""
+"""What drives neurons with adaptive thresholds: the current of each step, of all planes of their sources together."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from fastsnn.adaptive import integrate
-from fastsnn.currents import Bias, Results, Run
+from fastsnn.currents import Bias, Results, Run, total_of
 from fastsnn.drive_base import Driver
 from fastsnn.neurons import Adaptive
-from fastsnn.ops._step import bias_at, spikes_at
+from fastsnn.ops import pack
+from fastsnn.ops.adaptive import adaptive_steps
 from fastsnn.program import Layer, NeuronLayer, PlaneLayer, Term
 
 
@@ -23,20 +22,22 @@ class Read:
     """
 
     def __init__(self, term: Term, names: Sequence[str], amplitudes: Sequence[int]) -> None:
-        self.term, self.names = term, tuple(names)
-        self.amplitudes = term.weight.new_tensor(amplitudes)
+        self.term, self.names, self.amplitudes = term, tuple(names), tuple(amplitudes)
 
-    def numbers(self, run: Run, results: Results) -> Callable[[int], Tensor]:
-        """What the source holds at a step, or emits on all planes together."""
+    def numbers(self, run: Run, results: Results, T: int) -> Tensor:
+        """What the source holds, or emits on all planes together, at each of T steps as one batch [T * B, *S, C]."""
         if len(self.names) == 1:
-            return partial(run.number, self.names[0], results)
-        words = torch.stack([results[name] for name in self.names])
-        dtype = self.amplitudes.dtype
-        return lambda t: torch.tensordot(self.amplitudes, spikes_at(words, t).to(dtype), dims=1)
+            return run.numbers(self.names[0], results, T)
+        words = [results[name] for name in self.names]
+        # small whole numbers, of one plane after the other: memory is what this takes time for
+        total = torch.zeros((T, *words[0].shape), dtype=torch.int16, device=words[0].device)
+        for plane, amplitude in zip(words, self.amplitudes, strict=True):
+            total.add_(pack.unpack(plane.contiguous(), T), alpha=amplitude)
+        return total.to(self.term.weight.dtype).flatten(0, 1)
 
 
 class AdaptiveSteps(Driver):
-    """Neurons with adaptive thresholds. Every linear map is applied once a step, not once for each plane.
+    """Neurons with adaptive thresholds. Every linear map is applied once, to all steps and planes as one batch.
 
     terms     that change over time
     constant  the others
@@ -54,15 +55,14 @@ class AdaptiveSteps(Driver):
         self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool
     ) -> tuple[Tensor, Tensor | None]:
         shape = (run.batch, *self.layer.shape)
-        bias = self.bias(run, T)
-        numbers = [read.numbers(run, results) for read in self.reads]
-
-        def current_at(t: int) -> Tensor:
-            parts = [read.term(number(t)) for read, number in zip(self.reads, numbers, strict=True)]
-            return sum(parts, start=torch.as_tensor(bias_at(bias, t, len(shape))))
-
-        start = self.layer.initial_potential if v is None else v
-        return integrate(current_at, T, shape, start, self.neuron, run.steps)
+        bias, start = self.bias(run, T), self.layer.initial_potential if v is None else v
+        if not self.reads:
+            # the image alone: the same at every step, unless there is a schedule
+            currents = bias.expand(T if bias.ndim > len(shape) else 1, *shape)
+            return adaptive_steps(currents, T, start, self.neuron, first=run.steps)
+        inputs = [read.numbers(run, results, T) for read in self.reads]
+        currents = total_of([read.term for read in self.reads], inputs, exact=False).unflatten(0, (T, run.batch))
+        return adaptive_steps(currents, T, start, self.neuron, bias=bias, first=run.steps)
 
 
 def together(terms: Sequence[Term], layers: Mapping[str, Layer]) -> list[Read]:

@@ -48,7 +48,7 @@ class Firing:
     leak          share of V that is kept from step to step: gain = leak - 1
     differential  gain[t] = 1 / (t - 1) from the second step on, of the count as well
     first         steps of the run before this one
-    kernels       False: the step is another one, which no kernel has; these are its planes, and it keeps two numbers
+    kernels       False: the step is another one, of an operator of its own; these are its planes, it keeps two numbers
     """
 
     reset: str = "soft"
@@ -87,7 +87,7 @@ class Firing:
 
     @property
     def counted(self) -> bool:
-        """Whether its state has a second number: what it has emitted, or what a step that no kernel has keeps."""
+        """Whether its state has a second number: what it has emitted, or what a step of its own keeps."""
         return self.most is not None or not self.kernels or any(plane.amplitude < 0 for plane in self.planes)
 
     @property
@@ -131,7 +131,7 @@ class Firing:
         Raises TypeError for neurons that operators cannot run.
         """
         if not self.kernels:
-            raise TypeError("operators cannot run neurons with a step of their own: see fastsnn.adaptive")
+            raise TypeError("these operators cannot run neurons with a step of their own: see fastsnn.neurons")
         if self.plain:
             return self.reset
         words = [self.reset, *(f"{amplitude:+d}@{level}" for amplitude, level in self.planes)]

@@ -19,14 +19,14 @@ LEVELS = {
     2: ("ops",),
     3: ("nn", "models", "testing"),
     4: (
-        *("program", "convert", "methods", "train"),
+        *("program", "convert", "methods"),
         *("clock", "contest", "currents", "drive", "head", "prepared", "engine", "graphs", "memory"),
         *("tuning", "reading", "emission", "gates", "early", "taken"),
-        *("adaptive", "drive_adaptive", "drive_base", "drive_synaptic", "stepwise", "twice"),
+        *("drive_adaptive", "drive_base", "drive_synaptic", "stepwise", "twice"),
         *("network", "whole", "accuracy"),
     ),
-    5: ("data", "weights", "profile", "visualize", "comparison", "saved", "interop", "fuse", "distributed"),
-    6: ("commands", "cli", "__main__", "__init__"),
+    5: ("data", "weights", "profile", "visualize", "comparison", "saved", "interop", "fuse", "distributed", "train"),
+    6: ("commands", "cli", "cli_train", "cli_values", "__main__", "__init__"),
 }
 LEVEL = {name: level for level, names in LEVELS.items() for name in names}
 

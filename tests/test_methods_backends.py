@@ -9,7 +9,7 @@ from fastsnn import _cuda, _env, _native, _triton
 from fastsnn.methods import METHODS, build
 
 T = 5
-# neurons of exponentials have no fixed point, and no kernel: tests/methods/test_msat.py
+# neurons of exponentials have no fixed point: tests/methods/test_msat.py
 FIXED = [name for name in METHODS if not build(name).neuron.floating]
 ABSENT = {"native": _native.reason, "triton": _triton.reason, "cuda": _cuda.reason}
 # interpreted kernels take long: one method of each way to run; all kinds of planes are in tests/ops/test_graded.py

@@ -36,6 +36,31 @@ void neurons(Number number, address current, i64 current_step, i64 N, i64 T, add
     parallel_ranges(N, NEURON_GRAIN, threads, [&](i64 begin, i64 end) { kernels().neurons(call, number, begin, end); });
 }
 
+void adaptive(Number number, address current, i64 current_step, i64 N, i64 T, address v, i64 v_period, i64 first,
+              address bias, i64 bias_period, i64 bias_step, const std::array<double, 6>& numbers, address words,
+              int word_bytes, address after, int threads) {
+    AdaptiveCall call{};
+    call.current = at<const void>(current);
+    call.current_step = current_step;
+    if (first) {
+        call.state = at<const void>(v);
+    } else {
+        call.v = {at<const void>(v), v_period};
+    }
+    call.bias = {at<const void>(bias), bias_period};
+    call.bias_step = bias_step;
+    call.T = T;
+    call.first = first;
+    call.N = N;
+    call.words = at<void>(words);
+    call.word_bytes = word_bytes;
+    call.after = at<void>(after);
+    call.numbers = {numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]};
+    py::gil_scoped_release nogil;
+    parallel_ranges(N, NEURON_GRAIN, threads,
+                    [&](i64 begin, i64 end) { kernels().adaptive(call, number, begin, end); });
+}
+
 void emit(Number number, bool random, address words, int word_bytes, i64 N, address v, address threshold,
           i64 threshold_period, i64 T, std::uint32_t key, address out, int threads) {
     const EmitCall call{at<const void>(words),
@@ -72,6 +97,7 @@ void restart(Number number, const std::vector<address>& words, int word_bytes, i
 
 void elementwise(py::module_& m) {
     m.def("neurons", &neurons);
+    m.def("adaptive", &adaptive);
     m.def("emit", &emit);
     m.def("restart", &restart);
 

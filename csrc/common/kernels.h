@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "adaptive/adaptive.h"
 #include "emit/emit.h"
 #include "fixed/fixed.h"
 #include "layer/layer.h"
@@ -29,6 +30,7 @@ struct Kernels {
     void (*pool)(const PoolCall&, PoolKind, std::int64_t row_begin, std::int64_t row_end);
     void (*lateral)(const LateralCall&, std::int64_t row_begin, std::int64_t row_end);
     void (*lateral_sums)(const LateralCall&, std::int32_t* sums, std::int64_t begin, std::int64_t end);
+    void (*adaptive)(const AdaptiveCall&, Number, std::int64_t begin, std::int64_t end);
     void (*emit)(const EmitCall&, Number, std::int64_t begin, std::int64_t end);
     void (*restart)(const RestartCall&, Number, std::int64_t begin, std::int64_t end);
     void (*readout)(const ReadoutCall&, bool wide, std::int64_t image_begin, std::int64_t image_end);

@@ -5,10 +5,10 @@ import copy
 import torch
 from torch import Tensor
 
-from fastsnn.adaptive import integrate
 from fastsnn.emission import output
 from fastsnn.engine import Simulation
 from fastsnn.neurons import Adaptive, Neuron
+from fastsnn.ops.adaptive import adaptive_steps
 from fastsnn.ops.if_steps import if_steps
 from fastsnn.prepared import Prepared
 from fastsnn.program import NeuronLayer, Program
@@ -53,8 +53,7 @@ class LayerError:
 def fired(currents: Tensor, start: float, neuron: Neuron) -> Tensor:
     """Words of neurons with threshold 1 that currents [T, *N] drive, floating, from potential `start`."""
     if isinstance(neuron, Adaptive):
-        v = currents.new_tensor(start)
-        return integrate(currents.__getitem__, len(currents), currents.shape[1:], v, neuron)[0]
+        return adaptive_steps(currents, len(currents), start, neuron)[0]
     return if_steps(currents, 1.0, start, neuron=neuron)[0]
 
 

@@ -21,8 +21,8 @@ class MSAT(Several):
     threshold, per_channel, seed   as in OPI, for theta; "max" if it is not given. The authors have one a layer
     initial_potential              as in OPI, in units of theta; 0 if it is not given
 
-    Precision "float32" or "float64" only. Neurons and sums are PyTorch, a step at a time. A layer's `thresholds` are of
-    theta / 256, the unit that spikes are counted in.
+    Precision "float32" or "float64" only. Sums are PyTorch, all steps as one batch; neurons are one call of
+    `fastsnn.ops.adaptive`. A layer's `thresholds` are of theta / 256, the unit that spikes are counted in.
 
     Source: He et al., 2023 (MSAT), from the authors' code in BrainCog (msat_conversion), not verified against the
     paper. Their code beside the paper has the same equations in units of activations, so that with a theta other than

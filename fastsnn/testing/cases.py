@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 
 from fastsnn.ops._step import value_dtype
 from fastsnn.spikes import word_dtype
+from fastsnn.testing.adaptive import adaptive_calls
 from fastsnn.windows import output_size
 
 SIZES = (1, 63, 257, 1000)
@@ -288,6 +289,7 @@ def _all() -> dict[str, tuple[Case, ...]]:
         cases.append(_restart_case(T, N, dtype, _cycle(VARIANTS, i)))
     for i, (sizes, dtype) in enumerate(product(READOUTS, DTYPES[:2])):
         cases += [_readout_case(sizes, _cycle(STEPS, i), dtype, curve, i % 2 == 0) for curve in (False, True)]
+    cases += [Case("adaptive_steps", name, build) for name, build in adaptive_calls()]
     by_op: dict[str, dict[str, Case]] = {}
     for case in cases:
         by_op.setdefault(case.op, {})[case.name] = case

@@ -94,6 +94,19 @@ def lateral(T: int, amplitudes: tuple[int, ...], size: int = 16, channels: int =
     return call
 
 
+def adapting(dtype: torch.dtype, T: int, first: int = 0, features: int = 4096) -> Call:
+    """A call of adaptive_steps with currents [T, batch, features] and a bias for each feature."""
+
+    def call(batch: int) -> object:
+        from fastsnn.ops.adaptive.triton_kernel import adaptive_steps
+
+        currents, bias = torch.empty(T, batch, features, dtype=dtype), torch.zeros(features, dtype=dtype)
+        v = torch.zeros((2, batch, features) if first else (), dtype=dtype)
+        return adaptive_steps(currents, v, bias, T, [0.03, 1.0, 1.0, 5.0, 1.0, 1.0], first)
+
+    return call
+
+
 def emitting(dtype: torch.dtype, T: int, kind: str, features: int = 4096) -> Call:
     """A call of emit, of [batch, features] with a threshold for each feature."""
 

@@ -20,6 +20,7 @@ import torch
 from fastsnn._cuda import Kernel
 from fastsnn.firing import MOST_PLANES
 from fastsnn.ops import _events_cuda, _fixed_cuda, _neurons_cuda, _products_cuda
+from fastsnn.ops.adaptive import cuda as adaptive
 from fastsnn.ops.emit import cuda as emit
 from fastsnn.ops.pack import cuda as pack
 from fastsnn.ops.pool import cuda as pool
@@ -142,6 +143,7 @@ KERNELS = [
     *elementwise(128, pool.lateral(I32, I32)),
     *elementwise(
         80,
+        adaptive.instance(F32, U8), adaptive.instance(F32, I16), adaptive.instance(F64, I32),
         emit.instance(F32, U8, 4, False), emit.instance(I32, I16, 4, False), emit.instance(F64, I32, 2, False),
         emit.instance(F32, I16, 4, True), emit.instance(I32, U8, 4, True), emit.instance(F64, I32, 1, True),
         restart.instance(F32, U8, 4), restart.instance(I32, I16, 4), restart.instance(F64, I32, 2),

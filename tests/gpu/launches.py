@@ -18,7 +18,20 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
-from calls import Call, constant, emitting, first, lateral, layer, packing, pooling, reading, restarting, steps
+from calls import (
+    Call,
+    adapting,
+    constant,
+    emitting,
+    first,
+    lateral,
+    layer,
+    packing,
+    pooling,
+    reading,
+    restarting,
+    steps,
+)
 
 from fastsnn.firing import levels, powers, taken_back
 from fastsnn.neurons import Graded
@@ -71,6 +84,8 @@ PASS = Promise(instruction="", most_registers=128, least_ctas=4)
 NEURONS = replace(PASS, least_wide_loads=16)
 # of numbers of 64 bits, which fused multiply-adds are the way to do exactly
 DIVIDING = replace(PASS, least_wide_loads=1, fused=True)
+# a loop over steps, of which each reads one row; quotients that are rounded to the nearest are made of fused ones
+ADAPTIVE = replace(PASS, least_wide_loads=0, fused=True)
 # words of every plane, and counts, are in registers as well
 GRADED = replace(PASS, most_registers=168, least_ctas=3)
 
@@ -97,6 +112,8 @@ ELEMENTWISE = [
     Named("pool_counts", "uint8 words", 8, pooling("pool_counts", 8), PASS),
     Named("pool_lateral", "int16 words", 16, lateral(16, (1,)), PASS),
     Named("pool_lateral, 5 planes", "uint8 words", 8, lateral(8, (8, 4, 2, 1, -1)), PASS),
+    Named("adaptive_steps f32", "float32, int16 words", 16, adapting(F32, 16), ADAPTIVE),
+    Named("adaptive_steps f64, later", "float64, uint8 words", 8, adapting(F64, 8, 8), ADAPTIVE),
     Named("emit f32, ordered", "float32, int16 words", 16, emitting(F32, 16, "ordered"), DIVIDING),
     Named("emit f64, ordered", "float64, int32 words", 32, emitting(F64, 32, "ordered"), DIVIDING),
     Named("emit i32, random", "int32, int16 words", 16, emitting(I32, 16, "random"), DIVIDING),

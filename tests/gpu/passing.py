@@ -20,7 +20,7 @@ from fastsnn.testing import compiled
 # launches whose arguments differ in kind: no input or several, taps or none, sums in parts, biases, pools, heads, steps
 NAMES = (
     "if_steps f32", "if_steps f32, bias of steps", "if_constant i32", "pack", "pool_gate", "readout f32, every step",
-    "pool_lateral, 5 planes", "emit i32, random", "restart f32",
+    "pool_lateral, 5 planes", "adaptive_steps f64, later", "emit i32, random", "restart f32",
     "conv3x3 f16", "conv3x3 bf16, identity", "conv3x3 f16, stride 2, projection", "linear f16 in 4 parts",
     "depthwise 3x3 i8", "first layer in fixed point", "VGG-16 behind a pool of 2x2 i8",
 )  # fmt: skip

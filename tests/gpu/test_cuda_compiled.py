@@ -118,6 +118,7 @@ def test_every_family_and_every_type_is_among_the_kernels():
     assert {"float", "double", "int32_t", "int16_t", "true", "false"} <= of["neurons"]
     assert {"float", "double", "true", "false"} <= of["readout"]
     assert {"float", "double", "int32_t"} <= of["emit"] & of["restart"] and {"true", "false"} <= of["emit"]
+    assert {"float", "double"} <= of["adaptive"]
     assert "GradedNeuronCall" in of["neurons"] and "GradedLayerCall" in of["layer"] & of["products"]
     assert {"float", "double", "Half", "BFloat", "int8_t", "int16_t", "int32_t", "int64_t", "32"} <= of["layer"]
 

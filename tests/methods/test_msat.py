@@ -5,10 +5,9 @@ import torch
 from methods.test_srp_parallel import Net, images
 from odd_network import Odd, odd_images
 from torch import nn
-from torch.nn import functional as F
 
 import fastsnn
-from fastsnn import adaptive, drive_adaptive
+from fastsnn import _cuda, _env, _native, _triton, drive_adaptive
 from fastsnn.convert.measure import fired
 from fastsnn.drive_adaptive import AdaptiveSteps, Read
 from fastsnn.emission import emitted
@@ -16,7 +15,9 @@ from fastsnn.engine import Simulation
 from fastsnn.errors import ConversionError
 from fastsnn.methods import build
 from fastsnn.neurons import Adaptive
+from fastsnn.ops.adaptive import adaptive_steps
 from fastsnn.ops.if_steps import if_steps
+from fastsnn.program import ConvTerm
 
 VGG, RESNET = (0.03, 1.0, 1.0, 5.0, 1.0, 1.0), (0.3, 1.0, 1.0, 5.0, 0.2, 0.1)
 NAMES = ("a", "ka", "ki", "c", "tau_mp", "tau_rd")
@@ -54,8 +55,7 @@ def written_out(currents, constants, start=0.0):
 
 def run(currents, neuron, start=0.0):
     """(output at each step in units of theta, state) of neurons that currents in these units drive."""
-    v = currents.new_tensor(256 * start)
-    words, state = adaptive.integrate(lambda t: 256 * currents[t], len(currents), currents.shape[1:], v, neuron)
+    words, state = adaptive_steps(256 * currents, len(currents), 256 * start, neuron)
     amplitudes = neuron.firing.amplitudes
     return torch.stack([emitted(words, amplitudes, t) for t in range(len(currents))]).double() / 256, state
 
@@ -95,28 +95,14 @@ def test_float32_makes_the_same_choices_but_for_those_within_its_rounding(consta
     assert torch.equal(out[:, clear], wanted[:, clear])
 
 
-def test_chunks_are_the_whole_run():
-    x, neuron = 256 * drive(32), Adaptive()
-    words, after = adaptive.integrate(x.__getitem__, 32, x.shape[1:], x.new_tensor(20.0), neuron)
-    found, state, first = torch.zeros_like(words, dtype=torch.int64), x.new_tensor(20.0), 0
-    for T in (1, 10, 5, 16):
-        part, state = adaptive.integrate(x[first:].__getitem__, T, x.shape[1:], state, neuron, first)
-        found |= (part.long() & (2**T - 1)) << first
-        first += T
-    assert torch.equal(found, words.long() & (2**32 - 1)) and torch.equal(state, after)
-
-
-def test_no_kernel_takes_these_neurons():
+def test_kernels_of_tables_do_not_take_these_neurons():
     neuron, x = Adaptive(), drive(3)
     assert neuron.firing.amplitudes == (256, 128, 64, 32, 16, 8, 4, 2, 1)
     assert neuron.firing.counted and neuron.firing.state_of((2, 3)) == (2, 2, 3)
     for call in (lambda: neuron.firing.code, lambda: neuron.firing.at(3).code, lambda: if_steps(x, 1.0, neuron=neuron)):
         with pytest.raises(TypeError, match="operators cannot run neurons with a step of their own"):
             call()
-    assert torch.equal(
-        fired(256 * x, 0.0, neuron),
-        adaptive.integrate(lambda t: 256 * x[t], 3, x.shape[1:], x.new_zeros(()), neuron)[0],
-    )
+    assert torch.equal(fired(256 * x, 0.0, neuron), adaptive_steps(256 * x, 3, 0.0, neuron)[0])
 
 
 class Small(nn.Module):
@@ -164,17 +150,17 @@ def test_a_network_is_its_layers_written_out(options):
     torch.testing.assert_close(snn.logits_over_time(x), logits.cumsum(0) / torch.arange(1, T + 1).reshape(-1, 1, 1))
 
 
-def test_each_map_is_applied_once_a_step(monkeypatch):
+def test_each_map_is_applied_once(monkeypatch):
     torch.manual_seed(3)
     net, x = Small().eval(), torch.randn(2, 2, 7, 7)
     snn = fastsnn.convert(net, x, method="msat", timesteps=4, precision="float32")
     drivers = list(snn.prepared().drivers.values())
     assert all(isinstance(d, AdaptiveSteps) for d in drivers)
     assert [[len(read.names) for read in d.reads] for d in drivers] == [[], [9, 9, 9], [9]]
-    shapes, real = [], F.conv2d
-    monkeypatch.setattr(F, "conv2d", lambda x, w, *more: shapes.append(tuple(w.shape)) or real(x, w, *more))
+    shapes, real = [], ConvTerm.linear
+    monkeypatch.setattr(ConvTerm, "linear", lambda self, x, w: shapes.append((len(x), *w.shape)) or real(self, x, w))
     snn(x)
-    assert all(shapes.count(s) <= 4 for s in ((5, 5, 3, 3), (5, 5, 1, 1), (3, 5, 3, 3)))
+    assert sorted(shapes) == [(2, 5, 2, 3, 3), (8, 3, 5, 3, 3), (8, 5, 5, 1, 1), (8, 5, 5, 3, 3)]
 
 
 def test_planes_together_are_planes_one_by_one(monkeypatch):
@@ -187,6 +173,22 @@ def test_planes_together_are_planes_one_by_one(monkeypatch):
     assert [len(d.reads) for d in snn.prepared().drivers.values()] == [0, 9, 18, 9, 18, 9]
     apart = snn.spikes(x)
     assert all(torch.equal(together[name].words[0], apart[name].words[0]) for name in together)
+
+
+@pytest.mark.parametrize("backend", ["native", "triton", "cuda"])
+def test_every_backend_gives_the_same_spikes(backend, monkeypatch):
+    why = {"native": _native, "triton": _triton, "cuda": _cuda}[backend].reason()
+    if why or (backend != "native" and torch.cuda.is_available()):
+        pytest.skip(why or "sums are other ones on a GPU")
+    torch.manual_seed(3)
+    net, x = Small().eval(), torch.randn(2, 2, 7, 7)
+    snn = fastsnn.convert(net, x, method="msat", timesteps=9, precision="float32", initial_potential=0.25)
+    spikes = []
+    for name in ("reference", backend):
+        monkeypatch.setattr(_env, "BACKEND", name)
+        spikes.append(snn.to("cpu").spikes(x))
+    for name, train in spikes[0].items():
+        assert all(torch.equal(a, b) for a, b in zip(train.words, spikes[1][name].words, strict=True)), name
 
 
 def error(model, x, T, **options):
