@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fastsnn.errors import ConversionError
 from fastsnn.fuse.network import FusedNetwork
-from fastsnn.fuse.single import found, fused
+from fastsnn.fuse.single import found, fused, library_of
 
 
 def takes_sequences(model: nn.Module) -> bool:
@@ -60,6 +60,11 @@ def _inputs(model: nn.Module, example: Tensor) -> dict[str, Tensor]:
     finally:
         for hook in hooks:
             hook.remove()
+    for module in model.modules():
+        library = library_of(module)
+        if library is not None:
+            # what stays should not go on from the example
+            library.reset(module)
     return {
         path: args[0][0]
         for path, args in calls.items()

@@ -92,6 +92,25 @@ def test_a_network_that_handles_the_steps_itself():
     assert fused.report.stayed == ()
 
 
+def test_what_stays_inside_does_not_go_on_from_the_example():
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Sequential(layer.Linear(4, 6), neuron.IFNode())
+            self.other = neuron.QIFNode()
+            self.last = nn.Sequential(layer.Linear(6, 3), neuron.IFNode())
+
+        def forward(self, x):
+            return self.last(self.other(self.first(x)))
+
+    model, x = livelier(Net(), by=5.0), torch.rand(9, 2, 4, dtype=torch.float64)
+    functional.set_step_mode(model, "m")
+    fused = fastsnn.fuse(model, x, precision="float64")
+    assert isinstance(fused.first, FusedNetwork) and isinstance(fused.other, neuron.QIFNode)
+    functional.reset_net(model)
+    assert torch.equal(fused(x), model(x).detach())
+
+
 def test_containers_that_take_all_steps():
     inner = nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)
     model = livelier(nn.Sequential(layer.SeqToANNContainer(*inner), neuron.IFNode(step_mode="m"), layer.Flatten()))
