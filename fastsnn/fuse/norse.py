@@ -6,6 +6,8 @@ spike where v > v_th;   v = v_reset, or v -= v_th
 
 from typing import Any
 
+from torch import Tensor
+
 from fastsnn.convert.rules.call import Refusal
 from fastsnn.fuse.spec import Seen, Spec, leaky
 
@@ -31,6 +33,11 @@ def seen(module: Any) -> Seen | None:
 
 def single_step(model: Any) -> None:
     """Cells take one step at a time as they are, and the others are replaced."""
+
+
+def step(module: Any, x: Tensor) -> Any:
+    """Calls a module that stays with one step [B, ...]."""
+    return module(x)
 
 
 def reset(module: Any) -> None:

@@ -1,8 +1,9 @@
 """The modules of `fastsnn.nn`."""
 
 from collections import OrderedDict
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from fastsnn.fuse.spec import Seen, Spec
 from fastsnn.nn import IF, PerStep, Stateful
@@ -25,6 +26,11 @@ def seen(module: nn.Module) -> Seen | None:
 
 def single_step(model: nn.Module) -> None:
     """Once the modules are replaced nothing has a time dimension."""
+
+
+def step(module: nn.Module, x: Tensor) -> Any:
+    """Calls a module that stays with one step [B, ...]."""
+    return module(x[None])[0]
 
 
 def reset(module: nn.Module) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fastsnn.convert.rules.call import Refusal
 from fastsnn.firing import levels
@@ -36,6 +36,11 @@ def seen(module: Any) -> Seen | None:
 
 def single_step(model: Any) -> None:
     """Once the neurons are replaced nothing has a time dimension."""
+
+
+def step(module: Any, x: Tensor) -> Any:
+    """Calls a module that stays with one step [B, ...]; those that are not squeezed take [B, T, ...]."""
+    return module(x) if hasattr(module, "squeeze_forward") else module(x.unsqueeze(1)).squeeze(1)
 
 
 def reset(module: Any) -> None:

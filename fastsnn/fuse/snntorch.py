@@ -11,6 +11,7 @@ of the step before.
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fastsnn.convert.rules.call import Refusal
 from fastsnn.fuse.spec import Seen, Spec, leaky, one
@@ -34,6 +35,11 @@ def seen(module: Any) -> Seen | None:
 
 def single_step(model: Any) -> None:
     """Its modules take one step at a time as they are."""
+
+
+def step(module: Any, x: Tensor) -> Any:
+    """Calls a module that stays with one step [B, ...]."""
+    return module(x)
 
 
 def reset(module: Any) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fastsnn.fuse.spec import Seen, Spec, leaky
 
@@ -34,6 +34,11 @@ def single_step(model: Any) -> None:
     for module in model.modules():
         if hasattr(module, "step_mode"):
             module.step_mode = "s"
+
+
+def step(module: Any, x: Tensor) -> Any:
+    """Calls a module that stays with one step [B, ...]."""
+    return module(x)
 
 
 def reset(module: Any) -> None:

@@ -39,7 +39,7 @@ class Stepped(nn.Module):
             self.library.reset(inner)
         outputs, state = [], None
         for step in x:
-            out: Any = self.module(step, state) if self.pair else self.module(step)
+            out: Any = self.module(step, state) if self.pair else self.library.step(self.module, step)
             out, state = out if self.pair else (out, None)
             outputs.append(out[0] if isinstance(out, tuple) else out)
         return torch.stack(outputs)

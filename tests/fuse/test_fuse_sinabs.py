@@ -62,3 +62,17 @@ def test_each_neuron(name):
 def test_what_is_refused(neurons, message):
     with pytest.raises(ConversionError, match=message):
         fastsnn.fuse(network(neurons), torch.rand(T, BATCH, 2, 10, 10, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("kind", [layers.IAF, partial(layers.IAFSqueeze, batch_size=BATCH)], ids=["plain", "squeezed"])
+def test_a_layer_that_stays_in_a_chain(kind):
+    stays = kind(min_v_mem=-1.0, **single)
+    chain = (nn.Linear(6, 8), layers.IAFSqueeze(batch_size=BATCH, **single), nn.Linear(8, 5), stays, nn.Linear(5, 3))
+    model = livelier(nn.Sequential(*chain, layers.IAFSqueeze(batch_size=BATCH, **single)), by=3.0)
+    x = torch.rand(T, BATCH, 6, dtype=torch.float64)
+    fused = fastsnn.fuse(model, x, precision="float64")
+    assert [row.module for row in fused.report.stayed] == ["3"]
+    first, second = fused(x), fused(x)
+    assert torch.equal(first, second) and first.shape == (T, BATCH, 3)
+    if hasattr(stays, "squeeze_forward"):
+        assert torch.equal(first, by_itself(model, x))
