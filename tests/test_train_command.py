@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -192,7 +193,10 @@ def test_a_real_ctrl_c_leaves_a_whole_checkpoint(here):
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
-    run = subprocess.Popen(argv, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    # a shell's background processes ignore the signal, and so would those that they start
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    options = {"stdout": pipe, "stderr": pipe, "text": True, "start_new_session": True, "preexec_fn": heed}
+    run = subprocess.Popen(argv, env=environment, **options)
     try:
         assert run.stdout.readline().startswith("epoch 1: loss")
         # as a terminal does: to this process and to those that load images
