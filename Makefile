@@ -14,7 +14,7 @@ export FASTSNN_NATIVE_MODULE
 VENV := .venv
 BIN := $(VENV)/bin
 # a process a core, each with whole files, which share what is compiled; each takes a GB
-PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 CSRC := $(shell find csrc -type f)
 # those of GPU kernels are compiled when they run

@@ -20,6 +20,15 @@ if not torch.cuda.is_available():
 
 DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
 
+# files whose tests take long, few as they are
+LONG = ("tests/gpu/", "test_portable", "test_methods_backends", "test_network_triton", "test_exported", "distributed/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # processes take files in this order: none is left with a long one when the others have finished
+    items.sort(key=lambda item: not any(part in item.nodeid for part in LONG))
+
+
 settings.register_profile("fastsnn", max_examples=25, deadline=None, derandomize=True)
 settings.load_profile("fastsnn")
 
