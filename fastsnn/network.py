@@ -19,7 +19,7 @@ from fastsnn.graphs import Graphs
 from fastsnn.memory import explained
 from fastsnn.prepared import Prepared
 from fastsnn.program import Program
-from fastsnn.program.program import channels_last, logical
+from fastsnn.program.program import channels_last, logical, logical_steps
 from fastsnn.reading import Reading, begun, chunks
 from fastsnn.spikes import SpikeTrain, steps
 from fastsnn.tuning import timed, tuned
@@ -80,7 +80,7 @@ class SpikingNetwork(nn.Module):
     def logits_over_time(self, x: Tensor, timesteps: int | None = None) -> Any:
         """Mean logits after every step: [T, B, classes], entry t - 1 being the mean over the first t steps."""
         outputs = self._outputs(x, timesteps, True)
-        return self.rebuild([out.movedim(-1, 2) if out.ndim > 3 else out for out in outputs])
+        return self.rebuild([logical_steps(out) for out in outputs])
 
     @torch.inference_mode()
     def spikes(self, x: Tensor, timesteps: int | None = None) -> dict[str, SpikeTrain]:

@@ -1,14 +1,12 @@
 """What a network puts out at each step by itself, not as a mean over the steps so far."""
 
-from collections.abc import Mapping
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from fastsnn.ops.pack import unpack
 from fastsnn.prepared import Prepared
-from fastsnn.program import InputLayer, Layer, Program
+from fastsnn.program import InputLayer, Program
 
 
 class Run(Protocol):
@@ -16,13 +14,13 @@ class Run(Protocol):
 
     program: Program
     prepared: Prepared
-    layers: dict[str, Layer]
-    static: dict[str, Tensor]
     batch: int
     real: torch.dtype
 
+    def numbers(self, name: str, results: dict[str, Tensor], T: int) -> Tensor: ...
 
-def each_step(run: Run, kept: Mapping[str, Tensor], T: int) -> list[Tensor]:
+
+def each_step(run: Run, kept: dict[str, Tensor], T: int) -> list[Tensor]:
     """The outputs after each of T steps [T, B, ...], channels last: the head is applied to all steps as one batch.
 
     kept   words, or numbers [T, B, ...], of the layers that the head reads, in floating point
@@ -31,14 +29,7 @@ def each_step(run: Run, kept: Mapping[str, Tensor], T: int) -> list[Tensor]:
 
     def step(name: str) -> Tensor:
         if name not in results:
-            if name in run.static:
-                held = run.static[name]
-                found = held.expand(T, *held.shape)
-            elif run.layers[name].spiking:
-                found = unpack(kept[name].contiguous(), T)
-            else:
-                found = kept[name]
-            results[name] = found.to(run.real).flatten(0, 1)
+            results[name] = run.numbers(name, kept, T).to(run.real)
         return results[name]
 
     for name, layer in run.prepared.head:

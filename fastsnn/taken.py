@@ -12,6 +12,11 @@ def require(x: Tensor, program: Program, device: torch.device) -> None:
     expected = (channels, *spatial)
     if x.ndim != len(expected) + 1 or tuple(x.shape[1:]) != expected:
         raise ValueError(f"this network takes inputs [B, {', '.join(map(str, expected))}], got {list(x.shape)}")
+    require_kind(x, device)
+
+
+def require_kind(x: Tensor, device: torch.device) -> None:
+    """Raises TypeError or ValueError for inputs of another dtype, or on another device, than a network takes."""
     if not x.is_floating_point():
         raise TypeError(f"this network takes floating-point inputs, got {x.dtype}")
     if x.device != device:

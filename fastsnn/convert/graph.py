@@ -3,7 +3,7 @@
 Every value has a shape without its batch dimension, channels last: [H, W, C], [L, C] or [F].
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -168,6 +168,11 @@ class Graph:
             if node.name in driving or isinstance(node.payload, Neuron):
                 driving.update((node.name, *node.inputs))
         return driving
+
+    def renamed(self, names: dict[str, str]) -> "Graph":
+        """Every node under its name in `names`."""
+        nodes = [replace(n, name=names[n.name], inputs=tuple(names[i] for i in n.inputs)) for n in self.nodes.values()]
+        return Graph({node.name: node for node in nodes}, [names[name] for name in self.outputs])
 
     def pruned(self) -> "Graph":
         """Without the nodes that no output needs."""

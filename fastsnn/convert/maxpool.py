@@ -8,8 +8,6 @@ average   an average pool takes its place; equal to the trained network only if 
 A max pool whose input is not made of spikes alone takes the largest number step by step, whatever the policy.
 """
 
-from dataclasses import replace
-
 from fastsnn.convert import movement
 from fastsnn.convert.graph import Graph, MaxPool, Move, Neuron, Node, Window
 from fastsnn.windows import Pooling, Shape, window_index
@@ -48,8 +46,7 @@ class _Rewriting:
         for name, wanted in self.activation.items():
             if name in names and wanted not in names.values():
                 names[name] = wanted
-        nodes = [replace(n, name=names[n.name], inputs=tuple(names[i] for i in n.inputs)) for n in graph.nodes.values()]
-        return Graph({node.name: node for node in nodes}, [names[name] for name in graph.outputs])
+        return graph.renamed(names)
 
     def pool(self, node: Node, pooling: Pooling, source: Node) -> Node:
         if self.policy == "average":

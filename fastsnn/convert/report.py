@@ -1,6 +1,6 @@
 """What became of each node of the network that was converted, layer by layer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -57,10 +57,16 @@ class Report:
 
     def __str__(self) -> str:
         header = ("layer", "became", "from", "shape", "threshold", "remark")
-        table = [header, *((r.layer, r.kind, r.replaces, _size(r.shape), r.threshold, r.remark) for r in self.rows)]
-        widths = [max(len(row[i]) for row in table) for i in range(len(header))]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
-        return "\n".join([self.title, lines[0], "-" * max(map(len, lines)), *lines[1:]])
+        rows = [(r.layer, r.kind, r.replaces, _size(r.shape), r.threshold, r.remark) for r in self.rows]
+        return lined(self.title, header, rows)
+
+
+def lined(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of columns that are as wide as their longest cell."""
+    table = [header, *rows]
+    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
+    return "\n".join([title, lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
 def describe(

@@ -115,6 +115,7 @@ class _Trace:
         self.steps: dict[fx.Node, frozenset[int]] = {}
         for node in self.nodes:
             self.steps[node] = self._steps(node)
+        self.texts: dict[Any, int] = {}
         self.results = tree_leaves(next(n for n in self.nodes if n.op == "output").args[0])
         self.handed = self._handed()
 
@@ -176,12 +177,8 @@ class _Trace:
             else:
                 parts = fx.map_arg((node.args, node.kwargs), lambda n: ("node", self._signature(n, t, memo)))
                 text = (str(node.target), repr(parts))
-            memo[key] = self._numbers.setdefault(text, len(self._numbers))
+            memo[key] = self.texts.setdefault(text, len(self.texts))
         return memo[key]
-
-    @property
-    def _numbers(self) -> dict[Any, int]:
-        return self.__dict__.setdefault("_texts", {})
 
     def step(self) -> fx.GraphModule:
         """What the first step computes, from its input: the values that it hands on."""

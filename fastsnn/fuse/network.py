@@ -11,10 +11,13 @@ from torch import Tensor, nn
 from fastsnn import _env
 from fastsnn._registry import exporting
 from fastsnn.engine import Simulation
+from fastsnn.nn.sequence import last
 from fastsnn.ops.pack import pack
 from fastsnn.prepared import Prepared
 from fastsnn.program import Program
+from fastsnn.program.program import logical_steps
 from fastsnn.spikes import SpikeTrain, chunk_lengths, steps
+from fastsnn.taken import require_kind
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class FusedNetwork(nn.Module):
     def run(self, x: Tensor, state: State | None = None, timesteps: int | None = None) -> tuple[Any, State]:
         """(outputs [T, B, ...], where the run stopped); goes on from `state`, if one is given."""
         outputs, _, simulation = self._run(x, state, timesteps, ())
-        return self.rebuild([out.movedim(-1, 2) if out.ndim > 3 else out for out in outputs]), State(simulation)
+        return self.rebuild([logical_steps(out) for out in outputs]), State(simulation)
 
     @torch.no_grad()
     def spikes(self, x: Tensor, timesteps: int | None = None) -> dict[str, SpikeTrain]:
@@ -80,7 +83,7 @@ class FusedNetwork(nn.Module):
         x, held, T = self._input(x, timesteps)
         simulation = self._begun(x, held, state)
         # a sequence that is a view of one image is that image
-        sequence = None if held else x.movedim(2, -1).contiguous() if x.ndim > 3 else x.contiguous()
+        sequence = None if held else last(x)
         words: dict[str, list[tuple[int, Tensor]]] = {name: [] for name in record}
         parts, at = [], 0
         for length in chunk_lengths(T, simulation.longest_chunk()):
@@ -101,10 +104,7 @@ class FusedNetwork(nn.Module):
         *spatial, channels = self.program.input.shape
         image = (channels, *spatial)
         sizes = ", ".join(map(str, image))
-        if not x.is_floating_point():
-            raise TypeError(f"this network takes floating-point inputs, got {x.dtype}")
-        if x.device != self.device:
-            raise ValueError(f"the network is on {self.device} and the input on {x.device}; move one of them")
+        require_kind(x, self.device)
         if self.program.input.spiking:
             if timesteps is not None:
                 raise ValueError("this network takes spikes, which are not the same at every step: give a sequence")

@@ -31,10 +31,6 @@ def seen(module: Any) -> Seen | None:
     return None
 
 
-def single_step(model: Any) -> None:
-    """Cells take one step at a time as they are, and the others are replaced."""
-
-
 def step(module: Any, x: Tensor) -> Any:
     """Calls a module that stays with one step [B, ...]."""
     return module(x)

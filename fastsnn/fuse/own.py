@@ -24,10 +24,6 @@ def seen(module: nn.Module) -> Seen | None:
     return Seen(stays="it has a step of its own") if isinstance(module, Stateful) else None
 
 
-def single_step(model: nn.Module) -> None:
-    """Once the modules are replaced nothing has a time dimension."""
-
-
 def step(module: nn.Module, x: Tensor) -> Any:
     """Calls a module that stays with one step [B, ...]."""
     return module(x[None])[0]

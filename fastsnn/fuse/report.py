@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fastsnn.convert.report import Report
+from fastsnn.convert.report import Report, lined
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,9 @@ class FuseReport:
         return tuple(row for row in self.rows if row.became != FUSED)
 
     def __str__(self) -> str:
-        header = Row("module", "class", "became", "why")
-        table = [(r.module or "(itself)", r.kind, r.became, r.why) for r in (header, *self.rows)]
-        widths = [max(len(line[i]) for line in table) for i in range(4)]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in table]
-        rule = "-" * max(map(len, lines))
-        return "\n".join([self.title, lines[0], rule, *lines[1:], *(f"\n{report}" for report in self.layers)])
+        rows = [(r.module or "(itself)", r.kind, r.became, r.why) for r in self.rows]
+        table = lined(self.title, ("module", "class", "became", "why"), rows)
+        return "\n".join([table, *(f"\n{report}" for report in self.layers)])
 
 
 FUSED, STAYED = "fused", "stays"

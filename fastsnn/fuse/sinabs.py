@@ -34,10 +34,6 @@ def seen(module: Any) -> Seen | None:
     return None
 
 
-def single_step(model: Any) -> None:
-    """Once the neurons are replaced nothing has a time dimension."""
-
-
 def step(module: Any, x: Tensor) -> Any:
     """Calls a module that stays with one step [B, ...]; those that are not squeezed take [B, T, ...]."""
     return module(x) if hasattr(module, "squeeze_forward") else module(x.unsqueeze(1)).squeeze(1)

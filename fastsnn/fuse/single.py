@@ -62,8 +62,7 @@ def marked(model: nn.Module) -> tuple[nn.Module, dict[str, Spec]]:
     Raises ConversionError where one cannot be run by kernels.
     """
     holder = nn.ModuleDict({"model": copy.deepcopy(model).eval()})
-    for library in LIBRARIES.values():
-        library.single_step(holder)
+    spikingjelly.single_step(holder)
     specs: dict[str, Spec] = {}
     # what stands in place of a module may have others in it
     while waiting := list(found(holder)):
@@ -123,8 +122,7 @@ def _named(graph: Graph) -> Graph:
         given = node.payload.given if isinstance(node.payload, Neuron) else None
         if given is not None and given not in names.values():
             names[name] = given
-    nodes = [replace(n, name=names[n.name], inputs=tuple(names[i] for i in n.inputs)) for n in graph.nodes.values()]
-    return Graph({node.name: node for node in nodes}, [names[name] for name in graph.outputs])
+    return graph.renamed(names)
 
 
 def program_of(graph: Graph, specs: Mapping[str, Spec], precision: str) -> Program:

@@ -33,10 +33,6 @@ def seen(module: Any) -> Seen | None:
     return None
 
 
-def single_step(model: Any) -> None:
-    """Its modules take one step at a time as they are."""
-
-
 def step(module: Any, x: Tensor) -> Any:
     """Calls a module that stays with one step [B, ...]."""
     return module(x)

@@ -11,17 +11,7 @@ from torch import Tensor, nn
 from fastsnn.errors import ConversionError
 from fastsnn.fuse.network import FusedNetwork
 from fastsnn.fuse.single import found, fused, library_of
-
-
-class Flat(nn.Module):
-    """Modules without a state: all steps are one batch."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.module(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+from fastsnn.nn import PerStep
 
 
 class Stepped(nn.Module):
@@ -87,7 +77,7 @@ def chain(model: nn.Sequential, example: Tensor, precision: str) -> FusedChain:
             return
         group = type(model)(*waiting)
         spiking = any(each.what.spec is not None for each in found(group))
-        add(fused(group, x[0], precision) if spiking else Flat(nn.Sequential(*waiting)))
+        add(fused(group, x[0], precision) if spiking else PerStep(nn.Sequential(*waiting)))
         waiting.clear()
 
     with torch.no_grad():
