@@ -38,8 +38,8 @@ def render(rows: Sequence[Row]) -> str:
     for row in found:
         key = (order.index(row["network"]), -row["T"], row["batch"], row["threads"])
         groups.setdefault(key, {})[row["precision"]] = row
-    lines = [_line(HEAD), _line(["---"] * len(HEAD))]
-    lines += [_line(_cells(group)) for _, group in sorted(groups.items())]
+    lines = [line(HEAD), line(["---"] * len(HEAD))]
+    lines += [line(_cells(group)) for _, group in sorted(groups.items())]
     return "\n".join([*lines, "", _conditions(found)])
 
 
@@ -82,14 +82,14 @@ def _cells(group: dict[str, Row]) -> list[str]:
     times = []
     for precision in PRECISIONS:
         r = group.get(precision)
-        times.append(f"{_digits(r['snn_ms'])} ({r['ratio']:.2f})" if r else "-")
+        times.append(f"{digits(r['snn_ms'])} ({r['ratio']:.2f})" if r else "-")
     ordered = [group[precision] for precision in PRECISIONS if precision in group]
     peers = []
     for peer in ("torch_steps", "spikingjelly"):
         speedups = [r[f"{peer}_speedup"] for r in ordered]
         peers.append("-" if None in speedups else " / ".join(f"{s:.1f}" for s in speedups))
     case = [str(row[name]) for name in ("T", "batch", "threads")]
-    return [row["network"], row["weights"], f"{row['rate']:.1%}", *case, _digits(row["ann_ms"]), *times, *peers]
+    return [row["network"], row["weights"], f"{row['rate']:.1%}", *case, digits(row["ann_ms"]), *times, *peers]
 
 
 def _conditions(rows: Sequence[Row]) -> str:
@@ -112,11 +112,13 @@ def _conditions(rows: Sequence[Row]) -> str:
     )
 
 
-def _digits(milliseconds: float) -> str:
+def digits(milliseconds: float) -> str:
+    """Three of them, as far as they say anything."""
     return f"{milliseconds:.{0 if milliseconds >= 100 else 1 if milliseconds >= 10 else 2}f}"
 
 
-def _line(cells: Sequence[str]) -> str:
+def line(cells: Sequence[str]) -> str:
+    """One of a table in Markdown."""
     return f"| {' | '.join(cells)} |"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rows import RESULTS, Row, device, latest
-from table import README, rewritten
+from table import README, digits, line, rewritten
 
 from peers import chart
 from peers.opponents import COMPILED, DENSE, NAMES, SPIKING, TITLES
@@ -47,7 +47,7 @@ def sentence(row: Row) -> str:
         return f"{what}: {found}"
     faster = ", ".join(f"{p} {ratio:.2f}" for p, ratio in row["speedup"].items())
     return (
-        f"{what}: {_digits(row['opponent_ms'])} ms, {row['ratio_dense']:.2f} of dense; times faster: {faster}; {found}"
+        f"{what}: {digits(row['opponent_ms'])} ms, {row['ratio_dense']:.2f} of dense; times faster: {faster}; {found}"
     )
 
 
@@ -60,10 +60,10 @@ def render(rows: Sequence[Row], image: str = "docs/peers.svg") -> str:
     ours = list(timed[0]["ours_ms"])
     names = [name for name in NAMES if any(row["opponent"] == name for row in timed)]
     head = ["network", "rate", "T", "batch", *ours, *(SHORT[name] for name in names), "best peer", *_faster(ours)]
-    lines = [_line(head), _line(["---"] * len(head))]
+    lines = [line(head), line(["---"] * len(head))]
     for case in _cases(timed):
         group = {row["opponent"]: row for row in timed if _key(row) == case}
-        lines.append(_line(_cells(group, ours, names)))
+        lines.append(line(_cells(group, ours, names)))
     drawn = f"![Time of each way to run the same networks]({image})" if chart.panels(rows) else ""
     parts = [drawn, "\n".join(lines), _memory(timed, ours), _conditions(timed), missing]
     return "\n\n".join(part for part in parts if part)
@@ -115,8 +115,8 @@ def _cases(rows: Sequence[Row]) -> list[tuple]:
 def _cells(group: dict[str, Row], ours: Sequence[str], names: Sequence[str]) -> list[str]:
     """Milliseconds an image; ours are the least of those beside the opponents, each of which had its own process."""
     row = next(iter(group.values()))
-    mine = [_digits(min(r["ours_ms"][p] for r in group.values()) / row["batch"]) for p in ours]
-    theirs = [_digits(group[name]["image_ms"]) if name in group else "-" for name in names]
+    mine = [digits(min(r["ours_ms"][p] for r in group.values()) / row["batch"]) for p in ours]
+    theirs = [digits(group[name]["image_ms"]) if name in group else "-" for name in names]
     first = best(group.values())
     last = (
         [SHORT[first["opponent"]], *(f"{first['speedup'][p]:.1f}" for p in ours)] if first else ["-"] * (1 + len(ours))
@@ -135,12 +135,12 @@ def _memory(rows: Sequence[Row], ours: Sequence[str]) -> str:
         return ""
     names = [name for name in NAMES if any(row["opponent"] == name for row in rows)]
     head = ["MiB that a run adds", "T", "batch", *ours, *(SHORT[name] for name in names)]
-    lines = [_line(head), _line(["---"] * len(head))]
+    lines = [line(head), line(["---"] * len(head))]
     for case in _cases(rows):
         group = {row["opponent"]: row for row in rows if _key(row) == case}
         mine = next(iter(group.values()))["ours_memory_mib"]
         cells = [mine[p] for p in ours] + [group[n]["memory_mib"] if n in group else None for n in names]
-        lines.append(_line([*map(str, case), *("-" if c is None else f"{c:.0f}" for c in cells)]))
+        lines.append(line([*map(str, case), *("-" if c is None else f"{c:.0f}" for c in cells)]))
     return "\n".join(lines)
 
 
@@ -182,14 +182,6 @@ def _ahead(rows: Sequence[Row]) -> str:
         + ", ".join(f"{precision} {least:.1f} to {most:.1f}" for precision, (least, most) in spans.items())
         + "."
     )
-
-
-def _digits(milliseconds: float) -> str:
-    return f"{milliseconds:.{0 if milliseconds >= 100 else 1 if milliseconds >= 10 else 2}f}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ namespace fastsnn {
 namespace bind {
 namespace {
 
-void pool(PoolKind kind, address words, int word_bytes, i64 batch, const Sizes& in, const Sizes& out, i64 channels,
-          const Sizes& kernel, const Sizes& stride, const Sizes& padding, const Sizes& dilation, i64 T, address so_far,
-          address result, int result_bytes, int threads) {
+PoolCall pool_call(address words, int word_bytes, const Sizes& in, const Sizes& out, i64 channels, const Sizes& kernel,
+                   const Sizes& stride, const Sizes& padding, const Sizes& dilation, i64 T, address so_far,
+                   address result, int result_bytes) {
     PoolCall call{};
     call.words = at<const void>(words);
     call.word_bytes = word_bytes;
@@ -27,6 +27,14 @@ void pool(PoolKind kind, address words, int word_bytes, i64 batch, const Sizes& 
     call.so_far = at<const std::int32_t>(so_far);
     call.result = at<void>(result);
     call.result_bytes = result_bytes;
+    return call;
+}
+
+void pool(PoolKind kind, address words, int word_bytes, i64 batch, const Sizes& in, const Sizes& out, i64 channels,
+          const Sizes& kernel, const Sizes& stride, const Sizes& padding, const Sizes& dilation, i64 T, address so_far,
+          address result, int result_bytes, int threads) {
+    const PoolCall call = pool_call(words, word_bytes, in, out, channels, kernel, stride, padding, dilation, T, so_far,
+                                    result, result_bytes);
     py::gil_scoped_release nogil;
     parallel_ranges(batch * out[0] * out[1], ROW_GRAIN, threads,
                     [&](i64 begin, i64 end) { kernels().pool(call, kind, begin, end); });
@@ -38,17 +46,8 @@ void lateral(address words, int word_bytes, i64 batch, const Sizes& in, const Si
              const std::vector<std::int32_t>& amplitudes, address sums, address sums_out, address result,
              int result_bytes, int threads) {
     LateralCall call{};
-    PoolCall& p = call.pool;
-    p.words = at<const void>(words);
-    p.word_bytes = word_bytes;
-    copy(in, p.in);
-    copy(out, p.out);
-    p.channels = channels;
-    set_window(p, kernel, stride, padding, dilation);
-    p.T = T;
-    p.so_far = at<const std::int32_t>(sums);
-    p.result = at<void>(result);
-    p.result_bytes = result_bytes;
+    call.pool = pool_call(words, word_bytes, in, out, channels, kernel, stride, padding, dilation, T, sums, result,
+                          result_bytes);
     call.planes = static_cast<i64>(amplitudes.size());
     call.word_plane = batch * in[0] * in[1] * in[2] * channels;
     call.result_plane = batch * out[0] * out[1] * out[2] * channels;
