@@ -26,7 +26,7 @@ CREATED := $(VENV)/.created
 BUILT := $(VENV)/.built-$(FASTSNN_NATIVE_MODULE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench peers gpu sanitize lint clean
+.PHONY: help demo test bench peers tables gpu sanitize lint clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -44,6 +44,13 @@ bench: $(VENV)/.extra-test $(VENV)/.extra-peers  ## times, appended to benchmark
 
 peers: $(VENV)/.extra-test $(VENV)/.extra-peers  ## times beside SpikingJelly, snnTorch, Norse, sinabs; ARGS=--check for none
 	@$(BIN)/python benchmarks/peers/run.py $(ARGS)
+
+# fetched where it is absent
+DATA ?= cifar10:build/cifar10
+
+tables: $(VENV)/.extra-test  ## the paper's tables, published beside measured; DATA=cifar10:DIR, ARGS="--weights FILE"
+	@mkdir -p build
+	@$(BIN)/fastsnn reproduce opi-cifar10 --data $(DATA) $(if $(filter cifar10:%,$(DATA)),--download) --out build/tables $(ARGS)
 
 # make, by a name with which --dry-run does not run the line that it is in.
 AGAIN := $(MAKE)

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from fastsnn import _env
 from fastsnn._extras import MissingExtra
+from fastsnn.cli_reproduce import add_reproduction
 from fastsnn.cli_train import add_training
 from fastsnn.cli_values import POTENTIALS, numbers, potential, whole
 from fastsnn.errors import ConversionError, FastSNNError, SaidElsewhere
@@ -63,11 +64,12 @@ def _require_alone(verb: str) -> None:
 def _parser() -> Parser:
     parser = Parser(prog="fastsnn", description="Convert trained PyTorch networks into spiking networks and run them.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and stop")
-    metavar = "{demo,train,eval,profile,compare,methods,compare-methods,info,measure}"
+    metavar = "{demo,train,eval,reproduce,profile,compare,methods,compare-methods,info,measure}"
     verbs = parser.add_subparsers(dest="verb", required=True, metavar=metavar)
     _demo(verbs.add_parser("demo", help="train, convert and run a small network on real handwritten digits"))
     add_training(verbs.add_parser("train", help="train a network for conversion"))
     _eval(verbs.add_parser("eval", help="accuracy at every time-step of your network, converted, beside the dense one"))
+    add_reproduction(verbs.add_parser("reproduce", help="a paper's tables, published beside measured"))
     _profile(verbs.add_parser("profile", help="what your network costs once converted, beside the dense one"))
     _compare(verbs.add_parser("compare", help="profiles side by side"))
     _methods(verbs.add_parser("methods", help="the conversion methods, and what each needs"))
@@ -82,7 +84,17 @@ def _parser() -> Parser:
 def _demo(p: argparse.ArgumentParser) -> None:
     p.add_argument("--out", default="demo-out", metavar="DIR", help="folder for the plot (default: %(default)s)")
     p.add_argument("--seed", type=whole(0), default=0, metavar="N", help="default: %(default)s")
-    p.add_argument("--epochs", type=whole(1), default=12, metavar="N", help="default: %(default)s")
+    p.add_argument("--epochs", type=whole(1), default=12, metavar="N", help="of the digits (default: %(default)s)")
+    p.add_argument(
+        "--cifar10",
+        nargs="?",
+        const="cifar10:data",
+        metavar="DATA",
+        help="the ResNet-20 that comes with fastsnn, on CIFAR-10 in place of digits: cifar10:ROOT (default: "
+        "%(const)s), a folder with train/ and test/, or a .npz",
+    )
+    p.add_argument("--download", action="store_true", help="fetch CIFAR-10 into ROOT where it is absent")
+    p.add_argument("--images", type=whole(1), default=500, metavar="N", help="of CIFAR-10 (default: %(default)s)")
 
 
 def _eval(p: argparse.ArgumentParser) -> None:
@@ -159,8 +171,9 @@ def _setup(p: argparse.ArgumentParser) -> None:
         "--model",
         required=True,
         metavar="MODULE:FUNCTION",
-        help="what builds the network when called without arguments; FILE.py:FUNCTION too; or "
-        "weights.safetensors of fastsnn train, where that trained a network of fastsnn.models",
+        help="what builds the network when called without arguments; FILE.py:FUNCTION too; weights.safetensors of "
+        "fastsnn train, where that trained a network of fastsnn.models; or resnet20-opi, resnet20-qcfs, which come "
+        "with fastsnn, for CIFAR-10",
     )
     network.add_argument("--weights", metavar="FILE", help=".safetensors, or a state dict saved by torch.save")
     network.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")

@@ -14,9 +14,10 @@ def add_training(p: argparse.ArgumentParser) -> None:
         "--model",
         required=True,
         metavar="MODEL",
-        help="resnet20, resnet18 or vgg16 for images of 32 pixels, or MODULE:FUNCTION or FILE.py:FUNCTION of your own, "
-        "called without arguments",
+        help="resnet20, resnet18, vgg16 or vgg16-narrow for images of 32 pixels, or MODULE:FUNCTION or "
+        "FILE.py:FUNCTION of your own, called without arguments",
     )
+    network.add_argument("--weights", metavar="FILE", help="trained weights of the model with ReLUs, to begin with")
     data = p.add_argument_group("data")
     data.add_argument(
         "--data",
@@ -60,4 +61,9 @@ def add_training(p: argparse.ArgumentParser) -> None:
     run.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     run.add_argument("--threads", type=whole(1), metavar="N", help="of PyTorch on the CPU")
     run.add_argument("--workers", type=whole(0), default=4, metavar="N", help="load images (default: %(default)s)")
+    run.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        help="of forward passes while training (default: float32 on a CPU, bfloat16 on a GPU)",
+    )
     run.add_argument("--compile", action="store_true", help="train through torch.compile")

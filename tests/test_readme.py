@@ -71,7 +71,7 @@ def test_command_lines_of_the_readme_parse(capsys, monkeypatch, tmp_path):
     assert main(["info"]) == 0
     # the files they name do not exist: each gets past the parsing, and says which file it misses
     for words in lines:
-        if words[0] in ("train", "eval", "profile", "compare"):
+        if words[0] in ("demo", "train", "eval", "reproduce", "profile", "compare"):
             assert main(words) == 2
             assert re.search("[Nn]o such file|yourfile.py|nothing is downloaded", capsys.readouterr().err)
 

@@ -35,10 +35,11 @@ def setup(args: argparse.Namespace, group: Group | None = None) -> Setup:
     """From the arguments of the groups "network" and "data". Raises ValueError or OSError where they do not fit."""
     group = group or Group()
     device = device_of(args.device, group.local_rank)
-    model = _network(args.model, args.weights)
-    written = args.weights or is_trained(args.model)
+    source = str(train.path_of(args.model)) if args.model in train.PRETRAINED else args.model
+    model = _network(source, args.weights)
+    written = args.weights or is_trained(source)
     notes = [] if written else [f"no --weights: the weights are those that {args.model} sets"]
-    prepare = data.Prepare(args.image_size, args.resize, args.mean, args.std)
+    prepare = _prepare(args, next(filter(is_trained, filter(None, (args.weights, source))), None))
     images = data.load(args.data, "test", prepare)
     batches = OnDevice(data.batches(images, args.batch_size, args.images, group.rank, group.size), device)
     calibration, note = torch.zeros(0), None
@@ -62,6 +63,16 @@ def conversion(args: argparse.Namespace) -> dict[str, Any]:
         seed=args.seed,
         checkpoint=args.checkpoint,
     )
+
+
+def _prepare(args: argparse.Namespace, file: str | None) -> data.Prepare:
+    """As the arguments say, and where they say nothing as the network was trained, if its file knows."""
+    header = train.about(file) if file else {}
+    known = {name: header.get(name) for name in ("image_size", "resize", "mean", "std")}
+    if args.image_size is not None:
+        known["resize"] = None
+    given = {name: getattr(args, name) for name in known if getattr(args, name) is not None}
+    return data.Prepare(**known | given)
 
 
 def _network(model: str, weights: str | None) -> nn.Module:

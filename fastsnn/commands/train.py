@@ -23,6 +23,7 @@ from fastsnn.train.images import training_images
 from fastsnn.train.loop import CHECKPOINT, METRICS, How, Training
 from fastsnn.train.metrics import curves
 from fastsnn.train.recipe import RECIPES, Recipe
+from fastsnn.weights import load_into
 
 WEIGHTS, CURVES = "weights.safetensors", "curves.png"
 # arguments that change the recipe, under its own names
@@ -79,11 +80,14 @@ def _training(args: argparse.Namespace, recipe: Recipe, folder: Path, group: Gro
     mean, std = STATISTICS.get(args.data.partition(":")[0], IMAGENET)
     prepare = Prepare(args.image_size, args.resize, args.mean or mean, args.std or std)
     images, test, classes = training_images(args.data, recipe, prepare)
+    how = How(device, args.precision, args.workers, args.compile, group.first)
     about = {
         "model": args.model,
         "classes": classes,
         "recipe": trained.fields_of(recipe),
         "seed": args.seed,
+        "weights": args.weights,
+        "precision": how.precision_used,
         "processes": group.size,
         "images": [len(images), len(test)],
         "image_size": prepare.image_size,
@@ -91,19 +95,23 @@ def _training(args: argparse.Namespace, recipe: Recipe, folder: Path, group: Gro
         "mean": list(prepare.mean or ()),
         "std": list(prepare.std or ()),
     }
-    how = How(device, args.workers, args.compile, group.first)
-    model = trained.prepared(_network(args, classes), recipe)
+    model = _network(args, classes, recipe)
     training = Training(model, (images, test), classes, recipe, folder, about, args.seed, how, group)
     if args.resume:
         training.resume()
     return training
 
 
-def _network(args: argparse.Namespace, classes: int) -> nn.Module:
-    """With weights that the seed decides, the same in every process."""
+def _network(args: argparse.Namespace, classes: int, recipe: Recipe) -> nn.Module:
+    """Prepared, with the given weights, or such as the seed decides, the same in every process."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(args.seed)
-        return build(args.model) if ":" in args.model else trained.named(args.model, classes)
+        model = build(args.model) if ":" in args.model else trained.named(args.model, classes)
+    if args.weights is None:
+        return trained.prepared(model, recipe)
+    if trained.is_trained(args.weights):
+        return load_into(trained.prepared(model, recipe), args.weights)
+    return trained.prepared(load_into(model, args.weights), recipe)
 
 
 def _stopped(args: argparse.Namespace, training: Training) -> str:
@@ -116,7 +124,12 @@ def _stopped(args: argparse.Namespace, training: Training) -> str:
 def _finish(args: argparse.Namespace, training: Training) -> None:
     last: dict[str, Any] = training.rows[-1]
     weights, folder = training.folder / WEIGHTS, training.folder
-    about = training.about | {"accuracy": last["test_accuracy"], "epochs": training.epoch}
+    about = training.about | {
+        "accuracy": last["test_accuracy"],
+        "epochs": training.epoch,
+        "command": args.command,
+        "metrics": training.rows,
+    }
     trained.save(weights, training.result, about)
     title = f"{args.model}, {args.recipe}: {last['test_accuracy']:.1%} on {about['images'][1]} test images"
     drawn = io.BytesIO()
@@ -125,6 +138,4 @@ def _finish(args: argparse.Namespace, training: Training) -> None:
     print(title)
     print(f"weights: {weights}, metrics: {folder / METRICS}, curves: {folder / CURVES}")
     model = f"--model {weights}" if args.model in trained.MODELS else f"--model {args.model} --weights {weights}"
-    numbers = [f"--{name} {','.join(map(str, about[name]))}" for name in ("mean", "std")]
-    sizes = [f"--{name.replace('_', '-')} {about[name]}" for name in ("image_size", "resize") if about[name]]
-    print(" ".join(["convert it with: fastsnn eval", model, f"--data {args.data}", *numbers, *sizes, "--timesteps 8"]))
+    print(f"convert it with: fastsnn eval {model} --data {args.data} --timesteps 8")

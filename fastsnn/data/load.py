@@ -108,7 +108,10 @@ def _named(name: str, root: Path, split: str, prepare: Prepare) -> arrays.Arrays
     try:
         data = getattr(datasets, NAMED[name])(str(root), train=split == "train", download=False)
     except RuntimeError as e:
-        raise ValueError(f"data: {name} is not at {root} in torchvision's layout (nothing is downloaded): {e}") from e
+        raise ValueError(
+            f"data: {name} is not at {root} in torchvision's layout (nothing is downloaded, but with --download of "
+            f"fastsnn demo, train and reproduce): {e}"
+        ) from e
     return arrays.Arrays(torch.from_numpy(data.data).permute(0, 3, 1, 2), torch.tensor(data.targets), prepare)
 
 

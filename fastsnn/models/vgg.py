@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+HIDDEN = 4096
+NARROW = 4
 
 
 class VGG(nn.Module):
@@ -46,4 +48,10 @@ def vgg16(classes: int = 10, dropout: float = 0.1, max_pool: bool = False) -> VG
 
     SNNC, MSAT and RTS have other heads under the same name.
     """
-    return VGG(STAGES, 4096, classes, dropout, max_pool)
+    return VGG(STAGES, HIDDEN, classes, dropout, max_pool)
+
+
+def vgg16_narrow(classes: int = 10, dropout: float = 0.1, max_pool: bool = False) -> VGG:
+    """`vgg16` with a quarter of all widths, head included: 2.1 million parameters, for training without a GPU."""
+    stages = tuple(tuple(width // NARROW for width in stage) for stage in STAGES)
+    return VGG(stages, HIDDEN // NARROW, classes, dropout, max_pool)

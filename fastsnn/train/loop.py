@@ -27,22 +27,37 @@ from fastsnn.train.prepare import parameter_groups
 from fastsnn.train.recipe import Recipe
 
 CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class How:
-    """What a training's result should not depend on (a GPU rounds as it likes), and how much is shown.
+    """What a training's result should depend on by rounding alone, and how much is shown.
 
-    device    where the network is trained
-    workers   processes that load images; 0: this one
-    compile   whether the network runs through torch.compile
-    progress  whether a line is printed after each epoch, and a bar drawn where stderr is a terminal
+    device     where the network is trained
+    precision  of forward passes while training: "float32", "bfloat16" (weights stay float32, as the test is), or None:
+               bfloat16 on a GPU, float32 on a CPU
+    workers    processes that load images; 0: this one
+    compile    whether the network runs through torch.compile
+    progress   whether a line is printed after each epoch, and a bar drawn where stderr is a terminal
+
+    Raises ValueError for another precision.
     """
 
     device: torch.device | str = "cpu"
+    precision: str | None = None
     workers: int = 0
     compile: bool = False
     progress: bool = False
+
+    def __post_init__(self) -> None:
+        if self.precision not in (None, *PRECISIONS):
+            raise ValueError(f"training: precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+
+    @property
+    def precision_used(self) -> str:
+        """What None stands for, where it is given."""
+        return self.precision or ("bfloat16" if torch.device(self.device).type == "cuda" else "float32")
 
 
 class Training:
@@ -167,7 +182,8 @@ class Training:
         torch.manual_seed(seed_of(self.seed, self.epoch, self.group.rank))
         self.forward.train()
         device = self.device
-        mixed = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+        dtype = PRECISIONS[self.how.precision_used]
+        mixed = nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
         total, right = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device)
         for step, (images, labels) in enumerate(self._shown(self.batches, "training")):
             rate = self.recipe.rate(self.epoch * len(self.order) + step, len(self.order))
