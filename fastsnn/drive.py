@@ -45,8 +45,8 @@ def driver(
     if spikes:
         op, family = _family(layer)
         backends = _names(able(op, family.op.BACKENDS, layer.bias, spikes[0].weight))
-    fusable = _fusable(spikes, layer.shape, backends != ["reference"])
-    if len(spikes) + len(constant) < len(layer.terms) or not fusable:
+    fused = fusable(spikes, layer.shape, backends != ["reference"])
+    if len(spikes) + len(constant) < len(layer.terms) or not fused:
         return Steps(layer, [term for term in layer.terms if term.source in timed], constant, exact)
     return Events(layer, spikes, constant, layers, exact, ["reference"] if operators else backends)
 
@@ -246,7 +246,7 @@ def _family(layer: NeuronLayer) -> tuple[str, ModuleType]:
     return ("linear_if", linear_if) if len(layer.shape) == 1 else ("conv_if", conv_if)
 
 
-def _fusable(terms: Sequence[Term], shape: Shape, planned: bool) -> bool:
+def fusable(terms: Sequence[Term], shape: Shape, planned: bool) -> bool:
     """Whether linear_if (for [F]) or conv_if (for [*S, C]) can take the terms; residuals of [F] only a plan can."""
     if len(shape) == 1:
         return all(isinstance(t, LinearTerm) or (planned and isinstance(t, ScaleTerm)) for t in terms)

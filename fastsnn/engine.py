@@ -9,12 +9,14 @@ from torch import Tensor
 
 from fastsnn._registry import choose
 from fastsnn.clock import Clock
+from fastsnn.counted import counted
 from fastsnn.gates import gated
 from fastsnn.ops import emit, pack
 from fastsnn.ops import readout as readouts
 from fastsnn.ops._step import spikes_at
 from fastsnn.prepared import Prepared
 from fastsnn.program import (
+    CountLayer,
     GateLayer,
     InputLayer,
     Layer,
@@ -154,6 +156,8 @@ class Simulation:
             return results[layer.source][layer.plane]
         if isinstance(layer, GateLayer):
             return self._gate(layer, results[layer.source], T)
+        if isinstance(layer, CountLayer):
+            return counted(layer, results[layer.source])
         if isinstance(layer, RouteLayer) and layer.spiking:
             route = self.prepared.routes.get(layer.name, layer.dense)
             words = [results[s] for s in self.prepared.sources[layer.name]]

@@ -21,12 +21,15 @@ LEVELS = {
     4: (
         *("program", "convert", "methods"),
         *("clock", "contest", "currents", "drive", "head", "prepared", "engine", "graphs", "memory"),
-        *("tuning", "reading", "emission", "gates", "early", "taken"),
+        *("tuning", "reading", "emission", "gates", "counted", "early", "taken"),
         *("drive_adaptive", "drive_base", "drive_synaptic", "stepwise", "twice"),
         *("network", "whole", "accuracy"),
     ),
-    5: ("data", "weights", "profile", "visualize", "comparison", "saved", "interop", "fuse", "distributed", "train"),
-    6: ("commands", "cli", "cli_train", "cli_values", "__main__", "__init__"),
+    5: (
+        *("data", "weights", "profile", "visualize", "comparison", "saved", "interop", "fuse", "distributed"),
+        *("train", "reproduce"),
+    ),
+    6: ("commands", "cli", "cli_reproduce", "cli_train", "cli_values", "__main__", "__init__"),
 }
 LEVEL = {name: level for level, names in LEVELS.items() for name in names}
 

@@ -45,6 +45,24 @@ def test_a_round_trip_keeps_every_spike(tmp_path, options):
     assert torch.allclose(back(x, timesteps=12).mean(0), snn(x), rtol=0, atol=1e-12)
 
 
+def test_a_pool_that_is_counted_is_one_node(tmp_path):
+    class Pooled(Residual):
+        """Windows that overlap, read by a convolution and by the shortcut beside it."""
+
+        def forward(self, x):
+            x = nn.functional.avg_pool2d(torch.relu(self.norm(self.stem(x))), 3, 1, 1)
+            x = torch.relu(self.b(torch.relu(self.a(x))) + x)
+            return self.out(torch.relu(self.fc(self.pool(x).flatten(1))))
+
+    snn, x = converted(Pooled()), torch.randn(4, 2, 8, 8, dtype=torch.float64)
+    graph = fastsnn.to_nir(snn, tmp_path / "network.nir")
+    assert sum(isinstance(node, nir.SumPool2d) for node in graph.nodes.values()) == 1
+    back = fastsnn.from_nir(tmp_path / "network.nir", precision="float64")
+    found = back.spikes(x, timesteps=12)
+    for name, train in snn.spikes(x).items():
+        assert torch.equal(found[name].to_dense(), train.to_dense()), name
+
+
 def test_one_dimension_and_leaky_neurons(tmp_path):
     x = torch.rand(30, 3, 2, 12, dtype=torch.float64)
     layers = (

@@ -9,7 +9,7 @@ unit into its weights and its source's offset into its bias, and a neuron divide
 which is the equivalence of threshold scaling and weight normalisation (Bu et al., AAAI 2022).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 
 import torch
@@ -32,8 +32,8 @@ from fastsnn.convert.graph import (
     Window,
     reduced,
 )
-from fastsnn.convert.pooled import fold_conv, fold_linear
-from fastsnn.convert.sums import ONE, ZERO, Pending, Stored, Summand, term, times
+from fastsnn.convert.pooled import counts_among_numbers, counts_in, counts_of, fold_conv, fold_linear, pool_of
+from fastsnn.convert.sums import ONE, ZERO, Pending, Stored, Summand, terms_of, times
 from fastsnn.neurons import Neuron as Rules
 from fastsnn.program import (
     GateLayer,
@@ -44,14 +44,10 @@ from fastsnn.program import (
     NeuronLayer,
     Program,
     RouteLayer,
-    Term,
     ValueLayer,
 )
 from fastsnn.program.planes import expanded
 from fastsnn.windows import Pooling
-
-# layers whose spikes are read one by one in place of their sum
-MOST_SPARSE = 4
 
 
 def lower(
@@ -63,12 +59,27 @@ def lower(
 
     Raises ConversionError for what neurons of several planes cannot be followed by.
     """
-    return _Lowering(graph, units, neuron, given or {}).run()
+    uncounted: set[str] = set()
+    while True:
+        program = _Lowering(graph, units, neuron, given or {}, uncounted).run()
+        found = counts_among_numbers(program)
+        if not found:
+            return program
+        uncounted |= found
 
 
 class _Lowering:
-    def __init__(self, graph: Graph, units: Mapping[str, Tensor], neuron: Rules, given: Mapping[str, Given]) -> None:
-        self.graph, self.units, self.neuron, self.given = graph, units, neuron, given
+    """One way through a graph; `uncounted` are the pools of spikes that are numbers at every step all the same."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        units: Mapping[str, Tensor],
+        neuron: Rules,
+        given: Mapping[str, Given],
+        uncounted: Set[str],
+    ) -> None:
+        self.graph, self.units, self.neuron, self.given, self.uncounted = graph, units, neuron, given, uncounted
         self.users = graph.users()
         self.values: dict[str, Stored | Pending] = {}
         self.layers: dict[str, Layer] = {}
@@ -112,13 +123,8 @@ class _Lowering:
         return len(self.users[node.inputs[0]]) == 1 and all(linear)
 
     def pooled(self, names: tuple[str, ...]) -> tuple[Window, Stored] | None:
-        """The pool that a single value is, if it pools spikes and nothing else is done to them yet."""
-        value = self.values.get(names[0]) if len(names) == 1 else None
-        if not isinstance(value, Pending) or len(value.summands) > 1 or not torch.equal(value.bias, ZERO):
-            return None
-        (only,) = value.summands
-        plain = torch.equal(only.scale, ONE) and only.source.layer.spiking
-        return (only.payload, only.source) if plain and isinstance(only.payload, Window) else None
+        """The pool that a single value is, see `pool_of`."""
+        return pool_of(self.values.get(names[0])) if len(names) == 1 else None
 
     def behind_pool(self, node: Node, payload: Conv | Linear | Window) -> Pending | None:
         """A convolution or linear layer with the pool of spikes before it, where the two are one linear map."""
@@ -157,7 +163,7 @@ class _Lowering:
         if pending is not None:
             return pending
         value = self.values[node.inputs[0]]
-        if isinstance(value, Pending) and self.sparse(value) and not isinstance(payload, Window):
+        if isinstance(value, Pending) and value.sparse and not isinstance(payload, Window):
             parts = (Stored(s.source.layer, s.source.unit * s.scale) for s in value.summands)
             summands = tuple(Summand(payload, part, ONE, node.shape) for part in parts)
             return Pending(summands, ZERO, node.shape, (*value.folded, node.name))
@@ -165,14 +171,6 @@ class _Lowering:
         if isinstance(payload, Conv | Window) and source.unit.ndim > 1:
             source = self.plain(node.inputs[0])
         return Pending((Summand(payload, source, ONE, node.shape),), ZERO, node.shape, (node.name,))
-
-    def sparse(self, value: Pending) -> bool:
-        """Whether a sum is of few layers' spikes and nothing else, so that a reader takes them one by one: an addition
-        a spike, as for the sum of them, but no numbers at every step.
-        """
-        plain = all(s.payload is None and s.source.layer.spiking and s.source.unit.ndim < 2 for s in value.summands)
-        scales = all(s.scale.ndim < 2 and torch.equal(s.source.offset, ZERO) for s in value.summands)
-        return plain and scales and torch.equal(value.bias, ZERO) and len(value.summands) <= MOST_SPARSE
 
     def affine(self, node: Node, scale: Tensor, shift: Tensor) -> Stored | Pending:
         (name,) = node.inputs
@@ -192,7 +190,7 @@ class _Lowering:
         folded: list[str] = []
         for name, coefficient in zip(node.inputs, coefficients, strict=True):
             value = self.values[name]
-            if not (isinstance(value, Pending) and (len(self.users[name]) == 1 or self.sparse(value))):
+            if not (isinstance(value, Pending) and (len(self.users[name]) == 1 or value.sparse)):
                 value = Pending((Summand(None, self.stored(name), ONE, node.shape),), ZERO, node.shape, ())
             summands += [replace(s, scale=s.scale * coefficient) for s in value.summands]
             bias = bias + value.bias * coefficient
@@ -201,7 +199,9 @@ class _Lowering:
 
     def move(self, node: Node, index: Tensor) -> Stored:
         sources = [self.stored(name) for name in node.inputs]
-        if not all(s.layer.spiking for s in sources):
+        mixed = len({s.layer.amplitudes for s in sources}) > 1
+        counts = any(counts_in(s.layer.name, self.layers) for s in sources)
+        if not all(s.layer.spiking for s in sources) or (mixed and counts):
             sources = [self.plain(name) for name in node.inputs]
         elements = sum(torch.Size(s.layer.shape).numel() for s in sources)
         flat = torch.where(index.flatten() < 0, elements, index.flatten())
@@ -222,6 +222,7 @@ class _Lowering:
     def max_pool(self, node: Node, pooling: Pooling, policy: str) -> Stored:
         stored = self.stored(node.inputs[0])
         gated = policy != "dense" and stored.layer.spiking and stored.unit.ndim < 2
+        gated = gated and not counts_in(stored.layer.name, self.layers)
         if gated and torch.equal(stored.offset, ZERO) and bool((stored.unit > 0).all()):
             gate = GateLayer(node.name, node.shape, (node.name,), stored.layer, pooling, policy)
             return Stored(self.add(gate), stored.unit)
@@ -231,7 +232,7 @@ class _Lowering:
     def fire(self, node: Node, bound: Tensor | None) -> Stored:
         unit = self.units[node.name].to(torch.float64)
         value = self.current(node)
-        terms, bias = self.terms(value, unit)
+        terms, bias = terms_of(value, unit)
         ceiling = torch.full((), torch.inf, dtype=torch.float64) if bound is None else bound / unit
         folded = (*value.folded, node.name)
         layer = NeuronLayer(node.name, node.shape, folded, terms, bias, unit, ceiling, self.neuron)
@@ -240,7 +241,7 @@ class _Lowering:
     def spike(self, node: Node, given: Given) -> Stored:
         """Neurons that are there already: only what they are driven with is divided by their threshold."""
         value = self.current(node)
-        terms, bias = self.terms(value, given.threshold / given.gain)
+        terms, bias = terms_of(value, given.threshold / given.gain)
         bias = reduced(bias + given.drift / given.threshold, node.shape)
         ceiling = torch.full((), torch.inf, dtype=torch.float64)
         folded = (*value.folded, node.name)
@@ -260,8 +261,13 @@ class _Lowering:
         """The value as a layer's result, made one if it is still a sum."""
         value = self.values[name]
         if isinstance(value, Pending):
-            terms, bias = self.terms(value, ONE)
-            value = Stored(self.add(ValueLayer(name, value.shape, value.folded, terms, bias)))
+            counts = counts_of(name, value) if name in self.driving - self.uncounted else None
+            if counts is not None:
+                self.add(counts.layer)
+                value = counts
+            else:
+                terms, bias = terms_of(value, ONE)
+                value = Stored(self.add(ValueLayer(name, value.shape, value.folded, terms, bias)))
             self.values[name] = value
         return value
 
@@ -275,24 +281,10 @@ class _Lowering:
         if not isinstance(known, Stored):
             shape = self.graph.nodes[name].shape
             pending = Pending((Summand(None, stored, ONE, shape),), ZERO, shape, (name,))
-            terms, bias = self.terms(pending, ONE)
+            terms, bias = terms_of(pending, ONE)
             known = self.values[key] = Stored(self.add(ValueLayer(key, shape, pending.folded, terms, bias)))
         return known
 
     def add(self, layer: Layer) -> Layer:
         self.layers[layer.name] = layer
         return layer
-
-    def terms(self, pending: Pending, unit: Tensor) -> tuple[list[Term], Tensor]:
-        """The summands with all scales folded, divided by `unit`, and the bias that goes with them."""
-        bias = pending.bias / unit
-        terms = []
-        for summand in pending.summands:
-            scale = summand.scale / unit
-            terms.append(term(summand, scale))
-            if not torch.equal(summand.source.offset, ZERO):
-                source = summand.source
-                plain = replace(summand, source=Stored(source.layer))
-                offset = source.offset.expand(source.layer.shape)[None].contiguous()
-                bias = bias + term(plain, scale)(offset)[0]
-        return terms, reduced(bias, pending.shape)

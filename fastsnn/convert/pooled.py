@@ -1,10 +1,70 @@
-"""Average pools folded into the convolution or linear layer behind them, so that no number is kept over time."""
+"""Average pools of spikes without numbers that are kept over time: folded into the convolution or linear layer behind
+them, or, where several layers read them or the two are no one map, counted."""
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from fastsnn.convert.graph import Conv, Linear, Window
+from fastsnn.convert.sums import ONE, ZERO, Pending, Stored, terms_of
+from fastsnn.drive import fusable
+from fastsnn.neurons import Adaptive, Synaptic
+from fastsnn.program import CountLayer, Layer, NeuronLayer, PlaneLayer, Program, RouteLayer
 from fastsnn.windows import Shape
+
+
+def pool_of(value: Stored | Pending | None) -> tuple[Window, Stored] | None:
+    """The pool that a value is, if it pools spikes and nothing else is done to them yet."""
+    if not isinstance(value, Pending) or len(value.summands) > 1 or not torch.equal(value.bias, ZERO):
+        return None
+    (only,) = value.summands
+    plain = torch.equal(only.scale, ONE) and only.source.layer.spiking
+    return (only.payload, only.source) if plain and isinstance(only.payload, Window) else None
+
+
+def counts_of(name: str, value: Pending) -> Stored | None:
+    """A pool of spikes as a layer that counts them, with what a spike counts in its unit.
+
+    None for anything else, and where windows differ in what they multiply with: a convolution cannot.
+    """
+    (pool, *more) = value.summands
+    source, window = pool.source, pool.payload
+    if more or not isinstance(window, Window) or not source.layer.spiking or max(source.unit.ndim, pool.scale.ndim) > 1:
+        return None
+    weight = window.weight[window.index >= 0]
+    if not weight.numel() or bool((weight != weight[0]).any()):
+        return None
+    layer = CountLayer(name, value.shape, value.folded, source.layer, window.index, window.pooling)
+    _, offset = terms_of(value, ONE)
+    return Stored(layer, source.unit * pool.scale * weight[0], offset)
+
+
+def counts_among_numbers(program: Program) -> set[str]:
+    """Counted pools that are read for numbers of each step, or together with such: one map over numbers is less work
+    than one for each digit.
+    """
+    layers, found = program.layers, set[str]()
+    numbers = {name for name in program.inner() & program.timed() if not layers[name].spiking}
+
+    def stepwise(layer: NeuronLayer) -> bool:
+        spikes = [term for term in layer.terms if layers[term.source].spiking]
+        own = isinstance(layer.neuron, Adaptive | Synaptic)
+        return own or bool(numbers.intersection(layer.sources)) or not fusable(spikes, layer.shape, True)
+
+    for name, layer in layers.items():
+        if name in numbers or (isinstance(layer, NeuronLayer) and stepwise(layer)):
+            found.update(*(counts_in(source, layers) for source in layer.sources))
+    return found
+
+
+def counts_in(name: str, layers: Mapping[str, Layer]) -> set[str]:
+    """The counted pools whose digits a layer is, moved or not."""
+    layer = layers[name]
+    if isinstance(layer, CountLayer):
+        return {name}
+    moves = isinstance(layer, PlaneLayer | RouteLayer)
+    return set().union(*(counts_in(source, layers) for source in layer.sources)) if moves else set()
 
 
 def fold_conv(conv: Conv, window: Window, sizes: Shape) -> Conv | None:

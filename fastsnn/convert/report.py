@@ -9,6 +9,7 @@ from fastsnn.convert.dense_macs import DenseMacs, Macs
 from fastsnn.convert.graph import Graph, MaxPool
 from fastsnn.program import (
     ConvTerm,
+    CountLayer,
     GateLayer,
     HeadLayer,
     InputLayer,
@@ -120,6 +121,8 @@ def _kind(layer: Layer, inner: bool, layers: Mapping[str, Layer]) -> str:
         return "+".join(_terms(layer.terms, layers)) + " + IF"
     if isinstance(layer, GateLayer):
         return f"max pool of spikes ({layer.policy})"
+    if isinstance(layer, CountLayer):
+        return "pool of spikes (counts)"
     if isinstance(layer, MaxPoolLayer):
         return "max pool"
     if isinstance(layer, RouteLayer):

@@ -1,6 +1,6 @@
 """What a value is while a graph is lowered: a layer's result, or a sum that no layer holds yet; and its terms."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -10,6 +10,8 @@ from fastsnn.program import ConvTerm, Layer, LinearTerm, ScaleTerm, Term, Window
 from fastsnn.windows import Shape
 
 ONE, ZERO = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+# layers whose spikes are read one by one in place of their sum
+MOST_SPARSE = 4
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,16 @@ class Pending:
     shape: Shape
     folded: tuple[str, ...]
 
+    @property
+    def sparse(self) -> bool:
+        """Whether it is of few layers' spikes and nothing else, so that a reader takes them one by one: an addition
+        a spike, as for the sum of them, but no numbers at every step.
+        """
+        summands = self.summands
+        plain = all(s.payload is None and s.source.layer.spiking and s.source.unit.ndim < 2 for s in summands)
+        scales = all(s.scale.ndim < 2 and torch.equal(s.source.offset, ZERO) for s in summands)
+        return plain and scales and torch.equal(self.bias, ZERO) and len(summands) <= MOST_SPARSE
+
 
 def times(a: Tensor, b: Tensor, shape: Shape) -> Tensor:
     """The product, cut down to where it varies over a value of `shape`."""
@@ -74,6 +86,21 @@ def term(summand: Summand, scale: Tensor) -> Term:
                 return _conv(depthwise, source.name, shape, unit, scale)
             return WindowTerm(source.name, weight[..., None] * (unit * scale), shape, index)
     raise TypeError(f"no term for {type(summand.payload).__name__}")
+
+
+def terms_of(pending: Pending, unit: Tensor) -> tuple[list[Term], Tensor]:
+    """The summands with all scales folded, divided by `unit`, and the bias that goes with them."""
+    bias = pending.bias / unit
+    found = []
+    for summand in pending.summands:
+        scale = summand.scale / unit
+        found.append(term(summand, scale))
+        if not torch.equal(summand.source.offset, ZERO):
+            source = summand.source
+            plain = replace(summand, source=Stored(source.layer))
+            offset = source.offset.expand(source.layer.shape)[None].contiguous()
+            bias = bias + term(plain, scale)(offset)[0]
+    return found, reduced(bias, pending.shape)
 
 
 def _conv(conv: Conv, source: str, shape: Shape, unit: Tensor, scale: Tensor) -> ConvTerm:

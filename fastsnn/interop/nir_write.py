@@ -17,10 +17,12 @@ from fastsnn.network import SpikingNetwork
 from fastsnn.neurons import IF
 from fastsnn.program import (
     ConvTerm,
+    CountLayer,
     InputLayer,
     Layer,
     LinearTerm,
     NeuronLayer,
+    PlaneLayer,
     Program,
     RouteLayer,
     ScaleTerm,
@@ -102,6 +104,12 @@ class _Writing:
             self.add(name, self.nir.Scale(np.ones(_logical(layer.shape))), self.terms(layer))
         elif isinstance(layer, RouteLayer):
             self.flatten(name, layer)
+        elif isinstance(layer, CountLayer):
+            self.add(name, self.count(layer), [layer.source])
+        elif isinstance(layer, PlaneLayer):
+            # no node: what has planes is one, which `terms` reads
+            if layer.source in self.orders:
+                self.orders[name] = self.orders[layer.source]
         else:
             raise Refusal("NIR has no node for it")
 
@@ -129,23 +137,31 @@ class _Writing:
         node.metadata = said
         return node
 
+    def count(self, layer: CountLayer) -> Any:
+        p = layer.pooling
+        if p is None or len(p.kernel) != 2 or set(p.dilation) != {1}:
+            raise Refusal("NIR sums windows of one size and two dimensions")
+        return self.nir.SumPool2d(np.array(p.kernel), np.array(p.stride), np.array(p.padding))
+
     def terms(self, layer: NeuronLayer | ValueLayer) -> list[str]:
         """Adds a node for each term of a sum, the bias in one of them: their names."""
         names = []
-        bias = layer.bias
-        for number, term in enumerate(layer.terms):
-            name = f"{layer.name}.{number}" if len(layer.terms) > 1 else f"{layer.name}.map"
-            takes_bias = isinstance(term, ConvTerm | LinearTerm) and number == self._first(layer)
-            self.add(name, self.term(term, bias if takes_bias else None), [term.source])
+        bias, terms = layer.bias, self._whole(layer)
+        # the first that can carry a bias
+        first = next((i for i, (_, term) in enumerate(terms) if isinstance(term, ConvTerm | LinearTerm)), None)
+        for number, (source, term) in enumerate(terms):
+            name = f"{layer.name}.{number}" if len(terms) > 1 else f"{layer.name}.map"
+            self.add(name, self.term(term, bias if number == first else None), [source])
             names.append(name)
-        if self._first(layer) is None and bool(bias.any()):
+        if first is None and bool(bias.any()):
             raise Refusal("it has a bias, and no map that could carry it")
         return names
 
-    def _first(self, layer: NeuronLayer | ValueLayer) -> int | None:
-        """The first term that can carry a bias."""
-        carries = (i for i, term in enumerate(layer.terms) if isinstance(term, ConvTerm | LinearTerm))
-        return next(carries, None)
+    def _whole(self, layer: NeuronLayer | ValueLayer) -> list[tuple[str, Term]]:
+        """What a sum reads and its terms, one for all planes together: that of the plane that is worth 1."""
+        read = [(self.layers[term.source], term) for term in layer.terms]
+        kept = [(la, term) for la, term in read if not isinstance(la, PlaneLayer) or la.amplitude == 1]
+        return [(la.source if isinstance(la, PlaneLayer) else la.name, term) for la, term in kept]
 
     def term(self, term: Term, bias: Tensor | None) -> Any:
         source = self.layers[term.source].shape

@@ -9,6 +9,7 @@ from fastsnn.network import SpikingNetwork
 from fastsnn.profile.counts import Reach
 from fastsnn.profile.schema import Macs
 from fastsnn.program import (
+    CountLayer,
     GateLayer,
     InputLayer,
     Layer,
@@ -103,13 +104,13 @@ class _Reader:
             return "readout"
         if isinstance(layer, NeuronLayer):
             return "spiking" if self.timed.intersection(layer.sources) else "first"
-        if isinstance(layer, MaxPoolLayer):
+        if isinstance(layer, MaxPoolLayer | CountLayer):
             return "pool"
         return "route" if isinstance(layer, RouteLayer) else "numbers"
 
     def read(self, layer: Layer) -> tuple[list[Reach], list[Macs]]:
         """What spikes reach in a layer, and what it multiplies for numbers that are no spikes."""
-        if isinstance(layer, GateLayer):
+        if isinstance(layer, GateLayer | CountLayer):
             windows = window_reach(layer, self.layers[layer.source].shape)
             return self.reached("pooling", layer.source, windows), []
         if isinstance(layer, MaxPoolLayer):

@@ -1,6 +1,7 @@
 """What a converted network is once lowered: layers of summed linear terms, neurons and routes, ready to run."""
 
 from fastsnn.program.layers import (
+    CountLayer,
     GateLayer,
     HeadLayer,
     InputLayer,
@@ -16,6 +17,7 @@ from fastsnn.program.terms import ConvTerm, LinearTerm, ScaleTerm, Term, WindowT
 
 __all__ = [
     "ConvTerm",
+    "CountLayer",
     "GateLayer",
     "HeadLayer",
     "InputLayer",

@@ -9,7 +9,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from fastsnn.program.layers import Layer, MaxPoolLayer, RouteLayer
+from fastsnn.program.layers import CountLayer, Layer, MaxPoolLayer, RouteLayer
 from fastsnn.program.terms import ConvTerm, LinearTerm, ScaleTerm, Term, WindowTerm
 from fastsnn.windows import Shape
 
@@ -27,8 +27,8 @@ def fan_out(term: Term, source: Shape) -> Tensor:
     raise TypeError(f"connections of a {type(term).__name__} are not known")
 
 
-def window_reach(pool: MaxPoolLayer, source: Shape) -> Tensor:
-    """Windows of a max pool that each of its inputs is in: int64 [*S, C]."""
+def window_reach(pool: MaxPoolLayer | CountLayer, source: Shape) -> Tensor:
+    """Windows of a pool that each of its inputs is in: int64 [*S, C]."""
     return window_fan_out(pool.index, torch.ones(*pool.index.shape, 1, dtype=torch.bool), source)
 
 

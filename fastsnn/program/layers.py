@@ -184,6 +184,46 @@ class GateLayer(MaxPoolLayer):
         self.policy, self.amplitudes = policy, source.amplitudes
 
 
+class CountLayer(Layer):
+    """How much is emitted in each window, spikes again: a binary number at every step, one plane a digit.
+
+    index       [P_out, window], -1 for none
+    pooling     the geometry, where one says as much
+    digits      planes of what is emitted, and of what is taken back, each from the largest digit on
+    counted     what a spike of each plane of its source is worth
+    """
+
+    spiking = True
+    index: Tensor
+
+    def __init__(
+        self,
+        name: str,
+        shape: Shape,
+        folded: Sequence[str],
+        source: Layer,
+        index: Tensor,
+        pooling: Pooling | None,
+    ) -> None:
+        super().__init__(name, shape, folded)
+        self.source, self.counted, self.pooling = source.name, source.amplitudes, pooling
+        window = int((index >= 0).sum(1).max())
+        emitted = sum(a for a in self.counted if a > 0), sum(-a for a in self.counted if a < 0)
+        self.digits = tuple((window * most).bit_length() for most in emitted)
+        signs = zip(self.digits, (1, -1), strict=True)
+        self.amplitudes = tuple(sign * 2**k for digits, sign in signs for k in reversed(range(digits)))
+        self.register_buffer("index", index)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.source,)
+
+    def dense(self, inputs: Sequence[Tensor]) -> Tensor:
+        (x,) = inputs
+        edge = x.new_zeros(len(x), 1, x.shape[-1])
+        return torch.cat([x.flatten(1, -2), edge], dim=1)[:, self.index].sum(2).reshape(len(x), *self.shape)
+
+
 class RouteLayer(Layer):
     """Data movement, of words or numbers alike: element i is element index[i] of the joined sources, -1 is zero.
 

@@ -10,6 +10,7 @@ from fastsnn.firing import Plane
 from fastsnn.neurons import IF, Adaptive, Graded, Neuron
 from fastsnn.program import (
     ConvTerm,
+    CountLayer,
     GateLayer,
     HeadLayer,
     InputLayer,
@@ -50,6 +51,9 @@ def described(layer: Layer, at: str) -> tuple[Data, dict[str, Tensor]]:
         found |= {"source": layer.source, "pooling": asdict(layer.pooling), "policy": layer.policy}
     elif isinstance(layer, MaxPoolLayer):
         found |= {"source": layer.source, "pooling": asdict(layer.pooling)}
+    elif isinstance(layer, CountLayer):
+        found |= {"source": layer.source, "pooling": asdict(layer.pooling) if layer.pooling else None}
+        tensors = {f"{at}/index": layer.index}
     elif isinstance(layer, PlaneLayer):
         found |= {"source": layer.source, "plane": layer.plane}
     elif isinstance(layer, RouteLayer):
@@ -86,13 +90,19 @@ def rebuilt(data: Mapping[str, Any], at: str, tensors: Mapping[str, Tensor], kno
         return PlaneLayer(source, data["plane"])
     if kind == "HeadLayer":
         return HeadLayer(name, shape, folded, source, data["function"], data["dim"])
-    sizes: Data = {key: tuple(v) if isinstance(v, list) else v for key, v in data["pooling"].items()}
-    pooling = Pooling(**sizes)
+    if kind == "CountLayer":
+        pooling = _pooling(data["pooling"]) if data["pooling"] else None
+        return CountLayer(name, shape, folded, source, tensors[f"{at}/index"], pooling)
     if kind == "MaxPoolLayer":
-        return MaxPoolLayer(name, shape, folded, source, pooling)
+        return MaxPoolLayer(name, shape, folded, source, _pooling(data["pooling"]))
     if kind == "GateLayer":
-        return GateLayer(name, shape, folded, source, pooling, data["policy"])
+        return GateLayer(name, shape, folded, source, _pooling(data["pooling"]), data["policy"])
     raise ValueError(f"no layer is a {kind!r}")
+
+
+def _pooling(data: Mapping[str, Any]) -> Pooling:
+    sizes: Data = {key: tuple(v) if isinstance(v, list) else v for key, v in data.items()}
+    return Pooling(**sizes)
 
 
 def _term(term: Term, at: str) -> tuple[Data, dict[str, Tensor]]:

@@ -14,7 +14,16 @@ from torch.utils._pytree import tree_leaves
 from zoo import SPELLINGS, ZOO, Body, Lambda, conv, gap, images, network, randomise
 
 import fastsnn
-from fastsnn.program import ConvTerm, InputLayer, LinearTerm, NeuronLayer, RouteLayer, WindowTerm
+from fastsnn.program import (
+    ConvTerm,
+    CountLayer,
+    InputLayer,
+    LinearTerm,
+    NeuronLayer,
+    PlaneLayer,
+    RouteLayer,
+    WindowTerm,
+)
 
 T = 12
 RULE = "percentile:99.5"
@@ -297,6 +306,13 @@ def plain_integers(program, x, T):
                 flat = np.concatenate([*flat, np.zeros((len(x), 1), np.int64)], 1)
                 order = slice(-1) if layer.index is None else layer.index.numpy().ravel()
                 stored[name] = flat[:, order].reshape(len(x), *layer.shape)
+            elif isinstance(layer, CountLayer):
+                flat = stored[layer.source].reshape(len(x), -1, layer.shape[-1])
+                flat = np.concatenate([flat, np.zeros_like(flat[:, :1])], 1)
+                stored[name] = flat[:, layer.index.numpy()].sum(2).reshape(len(x), *layer.shape)
+            elif isinstance(layer, PlaneLayer):
+                # a digit of a count
+                stored[name] = stored[layer.source] // layer.amplitude % 2
             else:
                 total = sum(_integer_term(term, stored[term.source]) for term in layer.terms)
                 total = np.clip(total + layer.bias.numpy().astype(np.int64), 1 - LIMIT, LIMIT - 1)

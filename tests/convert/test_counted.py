@@ -10,7 +10,7 @@ from zoo import SPELLINGS, ZOO, images, network
 import fastsnn
 from fastsnn.ops._step import spikes_at
 from fastsnn.profile.converted import Converted
-from fastsnn.program import InputLayer, MaxPoolLayer, NeuronLayer, RouteLayer, ValueLayer
+from fastsnn.program import CountLayer, InputLayer, MaxPoolLayer, NeuronLayer, PlaneLayer, RouteLayer, ValueLayer
 
 T = 6
 every = pytest.mark.parametrize("name", [name for name in ZOO if name not in {f"spelt_{s}" for s in SPELLINGS}])
@@ -28,13 +28,17 @@ def seen(name, x):
 
 
 def spikes(program, words):
-    """[T, B, *S, C] of every spiking layer, from the words of neurons and max pools."""
+    """[T, B, *S, C] of every spiking layer, from the words of neurons and max pools; of counted pools the counts."""
     found = {}
     for name, layer in program.layers.items():
         if name in words:
             found[name] = torch.stack([spikes_at(words[name], t).double() for t in range(T)])
         elif isinstance(layer, RouteLayer) and layer.spiking:
             found[name] = torch.stack([layer.dense([found[s][t] for s in layer.sources]) for t in range(T)])
+        elif isinstance(layer, CountLayer):
+            found[name] = torch.stack([layer.dense([spikes]) for spikes in found[layer.source]])
+        elif isinstance(layer, PlaneLayer):
+            found[name] = found[layer.source] // layer.amplitude % 2
     return found
 
 
@@ -48,7 +52,7 @@ def brute_force(program, found):
                 if term.source in found:
                     ones = (term.weight != 0).double()
                     by_step += torch.stack([term.linear(x, ones).sum() for x in found[term.source]])
-        elif isinstance(layer, MaxPoolLayer) and layer.source in found:
+        elif isinstance(layer, MaxPoolLayer | CountLayer) and layer.source in found:
             flat = found[layer.source].flatten(2, -2)
             inside = layer.index.flatten()[layer.index.flatten() >= 0]
             by_step += flat[:, :, inside].sum((1, 2, 3))
@@ -71,7 +75,7 @@ def test_spikes_and_additions_are_those_of_brute_force(name):
         assert torch.equal(observed.counts[layer].spikes, dense.flatten(1).sum(1))
         assert torch.equal(observed.counts[layer].fired, dense.sum((0, 1)))
     additions = {layer: by_step.sum(0) for layer, by_step in observed.additions.items()}
-    assert set(additions) == {n for n, la in snn.program.layers.items() if not isinstance(la, InputLayer)}
+    assert set(additions) == {n for n, la in snn.program.layers.items() if not isinstance(la, InputLayer | PlaneLayer)}
     assert {n: v.tolist() for n, v in additions.items()} == {n: expected[n].tolist() for n in additions}
     assert sum(v.sum() for v in additions.values()) > 0
 

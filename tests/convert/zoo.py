@@ -484,6 +484,21 @@ def uneven_pools():
 
 
 @entry
+def resnet_stem():
+    """A pool whose windows overlap and are padded, read by a convolution and by the shortcut beside it."""
+
+    def forward(m, x):
+        x = F.avg_pool2d(F.relu(m.n(m.a(x))), 3, 2, 1)
+        x = F.relu(m.c(F.relu(m.b(x))) + x)
+        return m.fc(gap(F.relu(m.d(x))))
+
+    return Body(
+        forward, a=conv(3, 6), n=nn.BatchNorm2d(6), b=conv(6, 7), c=conv(7, 6), d=conv(6, 5, stride=2),
+        fc=nn.Linear(5, 4),
+    )  # fmt: skip
+
+
+@entry
 def global_mean_step_by_step():
     return nn.Sequential(conv(3, 5), nn.ReLU(), Lambda(lambda x: x.mean(-1).mean(-1)), nn.Linear(5, 4))
 
