@@ -29,7 +29,8 @@ def flags() -> list[str]:
     """Compiler flags. Floating-point products and sums are never fused: spikes must not depend on the compiler."""
     flags = ["-O3", "-ffp-contract=off", "-Wall", "-Wextra"]
     if os.environ.get("FASTSNN_SANITIZE") == "1":
-        flags = ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined", *SANITIZERS, *flags[1:]]
+        # reports name functions and lines; where variables are, for debuggers, takes the compiler long to find out
+        flags = ["-O1", "-g1", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined", *SANITIZERS, *flags[1:]]
     return flags + (["-Werror"] if os.environ.get("FASTSNN_WERROR") == "1" else [])
 
 
@@ -100,7 +101,13 @@ def native_module() -> dict:
                 more = INSTRUCTION_SETS.get(Path(src).name, []) if X86 else []
                 compile_one(obj, src, ext, cc_args, [*extra_postargs, *more], pp_opts)
 
-            self.compiler._compile = compile_with_flags
+            compile_all = self.compiler.compile
+
+            def compile_longest_first(sources, **options):
+                # or one core would have an instruction set left when the others have finished
+                return compile_all(sorted(sources, key=lambda path: Path(path).parent.name != "isa"), **options)
+
+            self.compiler._compile, self.compiler.compile = compile_with_flags, compile_longest_first
             super().build_extensions()
             print(f"fastsnn: built fastsnn._cpu from {len(self.extensions[0].sources)} files in csrc")
 

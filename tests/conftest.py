@@ -12,11 +12,15 @@ from hypothesis import settings
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-from fastsnn import _env
+from fastsnn import _env, _triton
 from fastsnn.testing import emulator
 
 if not torch.cuda.is_available():
     emulator.install()
+if _env.TRITON_INTERPRET and _triton.unfit() is None:
+    from interpreting import quicken
+
+    quicken()
 
 DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
 
@@ -37,6 +41,12 @@ settings.load_profile("fastsnn")
 def seeded():
     random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread_from_the_start():
+    # what a module shares is made before any test's own fixtures
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ QUIET = (
     *("-Werror", "-Wno-unknown-warning-option", "-Wno-unknown-pragmas", "-Wno-pass-failed"),
     *("-Wno-unused-function", "-Wno-unused-const-variable", "-Wno-maybe-uninitialized"),
 )
-SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+SANITIZERS = ("-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 
 _lock = Lock()
 

@@ -253,24 +253,23 @@ def tile(launch: compiled.Launch) -> str:
 
 
 def environment(folder: str) -> dict[str, str]:
-    """Of a process that compiles: this one's modules, kernels that are not interpreted, an empty cache in a folder."""
+    """Of a process that compiles: this one's modules, kernels that are not interpreted, and the cache in a folder."""
     kept = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     return kept | {"TRITON_CACHE_DIR": str(Path(folder) / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
-def measure(capabilities: tuple[int, ...] = CAPABILITIES) -> dict:
-    """All launches, compiled in processes of their own, which begin with an empty cache: as `compile_part`."""
+def measure(folder: str, capabilities: tuple[int, ...] = CAPABILITIES) -> dict:
+    """All launches, compiled in processes of their own: as `compile_part`. Their cache is in an empty folder."""
     parts = min(os.cpu_count() or 1, 8)
-    with tempfile.TemporaryDirectory() as folder:
-        outputs = [Path(folder) / f"{part}.json" for part in range(parts)]
-        chosen = [x for capability in capabilities for x in ("--capability", str(capability))]
-        commands = [[sys.executable, __file__, "--part", f"{i}/{parts}", "--json", str(outputs[i]), *chosen]
-                    for i in range(parts)]  # fmt: skip
-        running = [subprocess.Popen(command, env=environment(folder)) for command in commands]
-        failed = [process.args for process in running if process.wait()]
-        if failed:
-            raise RuntimeError(f"compiling failed: {failed}")
-        found = [json.loads(output.read_text()) for output in outputs]
+    outputs = [Path(folder) / f"{part}.json" for part in range(parts)]
+    chosen = [x for capability in capabilities for x in ("--capability", str(capability))]
+    commands = [[sys.executable, __file__, "--part", f"{i}/{parts}", "--json", str(outputs[i]), *chosen]
+                for i in range(parts)]  # fmt: skip
+    running = [subprocess.Popen(command, env=environment(folder)) for command in commands]
+    failed = [process.args for process in running if process.wait()]
+    if failed:
+        raise RuntimeError(f"compiling failed: {failed}")
+    found = [json.loads(output.read_text()) for output in outputs]
     if "absent" in found[0]:
         return found[0]
     order = {named.name: i for i, named in enumerate(LAUNCHES)}
@@ -310,7 +309,8 @@ def main() -> None:
     if given.part:
         found = compile_part(*map(int, given.part.split("/")), capabilities)
     else:
-        found = measure(capabilities)
+        with tempfile.TemporaryDirectory() as folder:
+            found = measure(folder, capabilities)
     if given.json:
         given.json.write_text(json.dumps(found, indent=1))
     if "absent" in found and not given.part:

@@ -1,11 +1,16 @@
-"""The machine code of every launch in `launches.py`, for GPUs that need not be there, and the tools that read it."""
+"""The machine code of every launch in `launches.py`, for GPUs that need not be there, and the tools that read it.
+
+And every kind of launch passes its arguments to the launcher that Triton builds: tuples of tensors, and empty ones.
+"""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import fields, replace
 
 import launches
+import passing
 import pytest
 
 from fastsnn import _env
@@ -48,6 +53,8 @@ BROKEN = [
     ("serialized", {"serialized": True}, "asynchronous tensor instructions wait for each other"),
     ("fused", {"fused_multiply_adds": 1}, "1 fused multiply-adds"),
 ]
+# the versions of Triton whose launcher is known to look like that in `passing.py`
+KNOWN = ("3.6",)
 LISTING = """
 .text.kernel:
         /*0000*/                   LDC R1, c[0x0][0x28] ;
@@ -64,8 +71,14 @@ LISTING = """
 
 
 @pytest.fixture(scope="session")
-def measured() -> dict:
-    found = launches.measure()
+def folder(tmp_path_factory) -> str:
+    """Where all launches are compiled once."""
+    return str(tmp_path_factory.mktemp("compiled"))
+
+
+@pytest.fixture(scope="session")
+def measured(folder) -> dict:
+    found = launches.measure(folder)
     if "absent" in found:
         pytest.skip(found["absent"])
     return found
@@ -134,6 +147,23 @@ def test_compiling_writes_nothing_and_leaves_triton_as_it_was(measured, tmp_path
     assert done.returncode == 0, done.stderr
     untouched, restored, grid, T, codes = json.loads(done.stdout)
     assert untouched and restored and grid == [2] and T == 8 and codes == [1, 1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc")
+def test_the_launcher_takes_the_arguments_of_every_kind_of_launch(measured, folder, tmp_path):
+    import triton
+
+    if not triton.__version__.startswith(KNOWN):
+        pytest.skip(f"the launcher of Triton {triton.__version__} may be built otherwise")
+    command, env = [sys.executable, passing.__file__, str(tmp_path)], launches.environment(folder)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, done.stderr
+    assert sorted(line.split(": ")[0] for line in lines) == sorted(passing.NAMES)
+    # a kernel at least in each, and the two of sums in parts
+    kernels = dict(line.split(": ") for line in lines)
+    assert all(kernels.values()) and kernels["linear f16 in 4 parts"] == "layer, neurons"
 
 
 def test_names_of_launches_are_unique():
