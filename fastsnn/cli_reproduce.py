@@ -31,7 +31,7 @@ def add_reproduction(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--timesteps", type=whole(1), default=512, metavar="T", help="the longest run (default: %(default)s)"
     )
-    p.add_argument("--images", type=whole(1), metavar="N", help="evaluate on the first N only")
+    p.add_argument("--images", type=whole(1), metavar="N", help="evaluate on N, drawn by the seed")
     p.add_argument("--calibration-images", type=whole(1), default=512, metavar="N", help="default: %(default)s")
     p.add_argument("--batch-size", type=whole(1), default=100, metavar="N", help="default: %(default)s")
     p.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")

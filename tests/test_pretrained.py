@@ -85,7 +85,7 @@ def test_eval_prepares_images_as_the_network_was_trained(here, capsys):
 def test_demo_on_cifar10(here, capsys):
     assert main(["demo", "--cifar10", "c.npz", "--images", "7", "--out", "shown"]) == 0
     shown = capsys.readouterr().out
-    assert "CIFAR-10: the first 7 test images; resnet20-opi as it comes" in shown and "V(0) = theta/2" in shown
+    assert "CIFAR-10: 7 test images; resnet20-opi as it comes" in shown and "V(0) = theta/2" in shown
     assert (here / "shown" / "accuracy_over_time.png").read_bytes()[1:4] == b"PNG"
 
 

@@ -62,9 +62,10 @@ def _cifar10(args: argparse.Namespace) -> Shown:
     if args.download:
         data.download(args.cifar10)
     prepare = data.Prepare(mean=header["mean"], std=header["std"])
-    batches = list(data.batches(data.load(args.cifar10, "test", prepare), BATCH, args.images))
+    chosen = data.some(data.load(args.cifar10, "test", prepare), args.images, args.seed)
+    batches = list(data.batches(chosen, BATCH))
     calibration, _ = data.calibration_images(args.cifar10, CALIBRATED, prepare, args.seed)
-    print(f"CIFAR-10: the first {sum(len(labels) for _, labels in batches)} test images; {PRETRAINED} as it comes")
+    print(f"CIFAR-10: {len(chosen)} test images; {PRETRAINED} as it comes")
     return Shown(f"CIFAR-10, {PRETRAINED}", train.pretrained(PRETRAINED), calibration, batches)
 
 

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     prepare = data.Prepare(header["image_size"], header["resize"], header["mean"], header["std"])
     images = data.load(args.data, "test", prepare)
     count = args.images or (None if args.weights else chosen.images)
-    batches = OnDevice(data.batches(images, args.batch_size, count), device)
+    batches = OnDevice(data.batches(data.some(images, count, args.seed), args.batch_size), device)
     model = given.model.to(device)
     dense, seen = dense_accuracy(model, batches)
     calibration, note = data.calibration_images(args.data, args.calibration_images, prepare, args.seed)

@@ -1,6 +1,6 @@
 """Where labelled images come from: folders, .npz files and named data sets."""
 
-from fastsnn.data.load import batches, calibration_images, collate, download, has_split, load
+from fastsnn.data.load import batches, calibration_images, collate, download, has_split, load, some
 from fastsnn.data.prepare import Prepare
 
-__all__ = ["Prepare", "batches", "calibration_images", "collate", "download", "has_split", "load"]
+__all__ = ["Prepare", "batches", "calibration_images", "collate", "download", "has_split", "load", "some"]

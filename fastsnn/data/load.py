@@ -5,7 +5,7 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from fastsnn._extras import need
 from fastsnn.data import arrays, folder
@@ -69,6 +69,17 @@ def calibration_images(
     if len(images) < count:
         notes.append(f"{spec} has {len(images)} images to calibrate on, not {count}")
     return images, "; ".join(notes) or None
+
+
+def some(data: Images, count: int | None, seed: int = 0) -> Images:
+    """The first `count` of the shuffled images; all, in their order, for None or no fewer.
+
+    The first of a folder would be of one class.
+    """
+    if count is None or count >= len(data):
+        return data
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
+    return cast(Images, Subset(cast(Dataset, data), order[:count].tolist()))
 
 
 def batches(

@@ -54,7 +54,7 @@ def plan(experiment: Experiment, whole: bool) -> Plan:
     short = replace(recipe, epochs=5, schedule="one-cycle", label_smoothing=0.1, augment=("crop", "flip"))
     text = (
         f"REDUCED: {experiment.model} with a quarter of its widths, {short.epochs} epochs in place of {recipe.epochs}, "
-        "the first 1000 test images: the gap between the dense network and the spiking one can be read, not the "
+        "1000 test images: the gap between the dense network and the spiking one can be read, not the "
         "accuracy; --schedule full does what the paper did"
     )
     return Plan(f"{experiment.model}-narrow", short, 1000, text)

@@ -46,7 +46,8 @@ def figure(document: Mapping[str, Any]) -> Any:
         axes.plot(steps, _percents(row), color=colour, marker="o", markersize=3, label=f"V(0) = {_name(row['start'])}")
     for row in document["published"]:
         label = f"published: {row['source']}, {row['network']}"
-        axes.plot(list(row["accuracy"]), list(row["accuracy"].values()), "kx", label=label)
+        shown = {int(T): value for T, value in row["accuracy"].items() if int(T) <= document["timesteps"][-1]}
+        axes.plot(list(shown), list(shown.values()), "kx", label=label)
     axes.axhline(100 * document["dense"], color="black", linestyle="--", linewidth=1, label="dense, measured here")
     axes.set_xscale("log", base=2)
     axes.set_xticks(document["timesteps"], list(map(str, document["timesteps"])))
