@@ -183,3 +183,12 @@ def test_named_data_sets(tmp_path, monkeypatch, name, folder, labels, parts):
     test = data.load(f"{name}:{tmp_path}")
     assert len(test) == 2 and test[1][1] == 2 and torch.equal(test[0][0], torch.ones(3, 32, 32))
     assert data.has_split(f"{name}:{tmp_path}", "train")
+
+
+def test_some_images_are_of_all_classes_and_the_same_for_a_seed():
+    images = [(torch.tensor(float(i)), i // 50) for i in range(100)]
+    found = [images for images, _ in data.some(images, 20, 3)]
+    assert len({float(x) for x in found}) == 20 and 3 < sum(float(x) < 50 for x in found) < 17
+    assert found == [images for images, _ in data.some(images, 20, 3)]
+    assert found != [images for images, _ in data.some(images, 20, 4)]
+    assert data.some(images, None) is images and data.some(images, 100) is images

@@ -69,7 +69,7 @@ def test_an_error_needs_neurons_between_their_bounds(even):
 def about(**more):
     weights = {"file": "w.safetensors", "sha256": "0" * 64, "command": "fastsnn train"}
     given = {"title": "t", "model": "vgg16-narrow", "recipe": "qcfs", "dense": 0.9, "images": 20, "weights": weights}
-    return given | {"command": "fastsnn reproduce", "reduced": None, **more}
+    return given | {"command": "fastsnn reproduce", "reduced": None, "note": None, **more}
 
 
 def test_every_table_is_there_and_grows(even):

@@ -65,7 +65,7 @@ def _conditions(document: Mapping[str, Any]) -> str:
         f"Weights `{given['file']}` (SHA-256 {given['sha256'][:16]}), trained by `{given['command']}`. "
         f"{document['images']} test images; standard error at the dense accuracy "
         f"{100 * (document['dense'] * (1 - document['dense']) / document['images']) ** 0.5:.2f} points. "
-        f"Measured by `{document['command']}`."
+        f"Measured by `{document['command']}`." + (f" Note: {document['note']}." if document["note"] else "")
     )
 
 
