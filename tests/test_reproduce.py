@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from fastsnn import train
+from fastsnn import cli_reproduce, train
 from fastsnn.cli import main
 from fastsnn.commands import reproduce as command
 from fastsnn.convert.api import convert
@@ -101,6 +101,7 @@ def test_what_fails_has_a_reason(even, monkeypatch):
 
 
 def test_plans():
+    assert tuple(EXPERIMENTS) == cli_reproduce.EXPERIMENTS
     for name, experiment in EXPERIMENTS.items():
         whole, short = plan(experiment, True), plan(experiment, False)
         assert whole.recipe == train.RECIPES[name.split("-")[0]] and whole.reduced is None and whole.images is None

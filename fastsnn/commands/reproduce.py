@@ -1,7 +1,6 @@
 """What `fastsnn reproduce` does: a paper's network trained, or taken as it is, and the paper's tables from it."""
 
 import argparse
-import io
 import shlex
 from dataclasses import dataclass
 from hashlib import sha256
@@ -13,7 +12,7 @@ from torch import nn
 
 from fastsnn import data
 from fastsnn._extras import need
-from fastsnn._files import write_bytes, write_json, write_text
+from fastsnn._files import write_json, write_text
 from fastsnn.cli_train import add_training
 from fastsnn.commands import output, train
 from fastsnn.commands.dense import OnDevice, dense_accuracy
@@ -53,7 +52,6 @@ def run(args: argparse.Namespace) -> None:
         given = _network(path_of(args.weights) if named else Path(args.weights))
     if args.download:
         data.download(args.data)
-    data.load(args.data, "test")
     if given is None:
         if chosen.reduced:
             print(chosen.reduced)
@@ -93,11 +91,10 @@ def run(args: argparse.Namespace) -> None:
         keep=lambda found: write_json(folder / DOCUMENT, found),
         say=lambda line: progress.print(f"measuring: {line}"),
     )
-    write_text(folder / TABLE, markdown(document))
-    drawn = io.BytesIO()
-    figure(document).savefig(drawn, format="png", dpi=150)
-    write_bytes(folder / CURVES, drawn.getvalue())
-    print(markdown(document))
+    text = markdown(document)
+    write_text(folder / TABLE, text)
+    output.write_figure(folder / CURVES, figure(document))
+    print(text)
     print(f"table: {folder / TABLE}, numbers: {folder / DOCUMENT}, plot: {folder / CURVES}")
 
 

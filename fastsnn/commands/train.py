@@ -1,7 +1,6 @@
 """What `fastsnn train` does: a network trained for conversion, with all that a later run goes on from."""
 
 import argparse
-import io
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +11,8 @@ from torch import nn
 
 from fastsnn import data
 from fastsnn._extras import need
-from fastsnn._files import write_bytes
 from fastsnn.commands.factory import build
-from fastsnn.commands.output import require_folder
+from fastsnn.commands.output import require_folder, write_figure
 from fastsnn.commands.setup import device_of
 from fastsnn.data.prepare import Prepare
 from fastsnn.distributed import Group, joined
@@ -132,9 +130,7 @@ def _finish(args: argparse.Namespace, training: Training) -> None:
     }
     trained.save(weights, training.result, about)
     title = f"{args.model}, {args.recipe}: {last['test_accuracy']:.1%} on {about['images'][1]} test images"
-    drawn = io.BytesIO()
-    curves(training.rows, title).savefig(drawn, format="png", dpi=150)
-    write_bytes(folder / CURVES, drawn.getvalue())
+    write_figure(folder / CURVES, curves(training.rows, title))
     print(title)
     print(f"weights: {weights}, metrics: {folder / METRICS}, curves: {folder / CURVES}")
     model = f"--model {weights}" if args.model in trained.MODELS else f"--model {args.model} --weights {weights}"
