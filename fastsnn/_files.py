@@ -1,6 +1,7 @@
 """How results get to disk: paths are checked before work begins, and files are whole or not there."""
 
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -11,6 +12,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+
+DOTS_PER_INCH = 150
 
 
 def require_file(path: str | Path, suffixes: Sequence[str]) -> Path:
@@ -44,6 +47,13 @@ def write_bytes(path: Path, content: bytes) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def write_figure(path: Path, figure: Any) -> None:
+    """As `write_text`: a matplotlib Figure, in the format that the path's suffix names."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix[1:], dpi=DOTS_PER_INCH)
+    write_bytes(path, drawn.getvalue())
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ import argparse
 
 from fastsnn.cli_values import whole
 
-EXPERIMENTS = ("opi-cifar10", "qcfs-cifar10")
+EXPERIMENTS = ("opi-cifar10", "qcfs-cifar10", "nq-cifar10")
 
 
 def add_reproduction(p: argparse.ArgumentParser) -> None:

@@ -50,8 +50,15 @@ def add_training(p: argparse.ArgumentParser) -> None:
     recipe.add_argument("--label-smoothing", type=number, metavar="X")
     recipe.add_argument("--ema", type=number, metavar="DECAY", help="train a running mean of the weights")
     recipe.add_argument("--bound", type=number, metavar="X", help="of each activation, before training")
+    recipe.add_argument("--bound-decay", type=number, metavar="X", help="weight decay of the bounds")
     recipe.add_argument("--levels", type=whole(1), metavar="L", help="of each activation")
-    recipe.add_argument("--noise", type=number, metavar="X", help="standard deviation, in bounds")
+    recipe.add_argument("--noise", type=number, metavar="X", help="standard deviation, in bounds, of each activation")
+    recipe.add_argument(
+        "--noise-steps",
+        type=whole(1),
+        metavar="T",
+        help="instead: how far rates in T steps are from activations, layer by layer",
+    )
     recipe.add_argument("--augment", type=names, metavar="A,B", help="of crop,flip,autoaugment,cutout; or none")
 
     run = p.add_argument_group("run")

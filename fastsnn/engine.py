@@ -79,12 +79,12 @@ class Simulation:
         Returns the words of the layers in `record`, and the outputs, channels last: after the last step [B, ...], or
         after each step [T, B, ...].
         """
-        if self.program.waits and self.steps:
+        if self.steps and self.prepared.waits:
             raise ValueError(
                 f"these neurons need all steps of a run at once: {self.steps} were run, and {T} more cannot follow"
             )
         record, self.given = list(record), given
-        wake = (self.program.wake or 0) - self.steps
+        wake = (self.prepared.wake or 0) - self.steps
         if not 0 < wake < T:
             return self._advance(T, record, over_time, last)
         early, before = self._advance(wake, record, over_time, False)
@@ -95,7 +95,7 @@ class Simulation:
     @property
     def asleep(self) -> bool:
         """Whether images and biases are no longer given."""
-        return self.program.wake is not None and self.steps >= self.program.wake
+        return self.prepared.wake is not None and self.steps >= self.prepared.wake
 
     def _advance(
         self, T: int, record: list[str], over_time: bool, last: bool
@@ -137,13 +137,11 @@ class Simulation:
     def _static(self, x: Tensor) -> dict[str, Tensor]:
         """Results of the layers that do not change over time and that neurons depend on."""
         results: dict[str, Tensor] = {}
-        for name, layer in self.layers.items():
-            if isinstance(layer, InputLayer) and layer.timed:
-                continue
+        for name, layer in self.prepared.still:
             if isinstance(layer, InputLayer):
                 exponent = self.program.exponent
                 results[name] = fixed_input(x, exponent) if exponent is not None and name in self.prepared.inner else x
-            elif name in self.prepared.inner and name not in self.prepared.timed:
+            else:
                 results[name] = saturated(layer.dense([results[s] for s in layer.sources]))
         return results
 
@@ -243,7 +241,7 @@ class Simulation:
             self.sums[readout.source] = after
             self.steps += T
             return [logits.unflatten(-1, readout.shape)]
-        if not over_time and not self.program.differential:
+        if not over_time and not self.prepared.differential:
             for name in self.prepared.boundary:
                 spiking = self.layers[name].spiking
                 self._add(name, self._counts(kept[name]) if spiking else kept[name].sum(0))
@@ -263,14 +261,14 @@ class Simulation:
         return choose("counts", pack.op.COUNTS_BACKENDS, words)(words.contiguous())
 
     def _add(self, name: str, amount: Tensor) -> None:
-        if self.program.differential:
+        if self.prepared.differential:
             amount = amount.to(self.real) / (self.steps + 1)
         self.sums[name] = self.sums[name] + amount if name in self.sums else amount
 
     def _head(self) -> list[Tensor]:
         """The outputs [B, ...] from the means over the steps so far."""
         results: dict[str, Tensor] = {}
-        steps = 1 if self.program.differential else min(self.steps, self.program.wake or self.steps)
+        steps = 1 if self.prepared.differential else min(self.steps, self.prepared.wake or self.steps)
 
         def mean(name: str) -> Tensor:
             if name in results:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fastsnn.errors import OutOfMemory
 from fastsnn.prepared import Prepared
-from fastsnn.program import NeuronLayer, PlaneLayer
+from fastsnn.program import CountLayer, Layer, NeuronLayer, PlaneLayer
 from fastsnn.spikes import MAX_STEPS, word_dtype
 
 MIB = 2**20
@@ -33,12 +33,20 @@ def bytes_an_image(prepared: Prepared, steps: int) -> int:
         live += size(name)
         if isinstance(layer, NeuronLayer) and steps > T:
             kept += (8 if layer.neuron.firing.counted else 4) * torch.Size(layer.shape).numel()
-        most = max(most, live)
+        most = max(most, live + _passing(layer, word))
         for source in set(prepared.sources[name]):
             readers[source] -= 1
             if readers[source] == 0 and source in prepared.timed and source not in prepared.boundary:
                 live -= size(source)
     return fixed + most + kept
+
+
+def _passing(layer: Layer, word: int) -> int:
+    """What a layer holds while it is computed and no longer."""
+    if not isinstance(layer, CountLayer):
+        return 0
+    # the words of all windows, those to be added next to one another, and a third of them as sums and as carries
+    return 3 * word * len(layer.counted) * layer.index.numel() * layer.shape[-1]
 
 
 def _static(prepared: Prepared) -> list[str]:

@@ -58,6 +58,7 @@ class SpikingNetwork(nn.Module):
         self.rebuild = rebuild
         self.timesteps, self.precision, self.method = timesteps, precision, method
         self._report, self.graphs = report, True
+        self._longest = program.longest_run
         self.calibration: Any = None
         self.reading = Reading()
         self._measured: dict[str, str] = {}
@@ -196,7 +197,7 @@ class SpikingNetwork(nn.Module):
 
     def _step_by_step(self, x: Tensor, T: int, over_time: bool) -> list[Tensor]:
         each = over_time or self.reading.delay > 0
-        parts = [outputs for *_, outputs in self.chunks(x, T, over_time=each)]
+        parts = [outputs for *_, outputs in self._chunks(x, T, over_time=each)]
         if over_time:
             return [torch.cat(chunks) for chunks in zip(*parts, strict=True)]
         return [out[-1] for out in parts[-1]] if each else parts[-1]
@@ -229,9 +230,16 @@ class SpikingNetwork(nn.Module):
         To be called under torch.inference_mode().
         """
         taken.require(x, self.program, self.device)
-        steps, prepared = self._steps(timesteps), self.prepared()
-        with explained(prepared, x, steps):
-            yield from chunks(self.simulation(x), steps, record, over_time, self.reading)
+        yield from self._chunks(x, self._steps(timesteps), record, over_time)
+
+    def _chunks(
+        self, x: Tensor, T: int, record: Iterable[str] = (), over_time: bool = False
+    ) -> Iterator[tuple[int, dict[str, Tensor], list[Tensor]]]:
+        """As `chunks`, of what was checked."""
+        prepared = self.prepared()
+        with explained(prepared, x, T):
+            simulation = begun(Simulation(self.program, x, prepared), self.reading)
+            yield from chunks(simulation, T, record, over_time, self.reading)
 
     def simulation(self, x: Tensor) -> Simulation:
         """A run on images x [B, C, *S] that is advanced by hand, settled where the method asks for it."""
@@ -276,9 +284,9 @@ class SpikingNetwork(nn.Module):
         self._number = whole.number_of(self)
 
     def _steps(self, timesteps: int | None) -> int:
-        T, most = self.timesteps if timesteps is None else steps(timesteps), self.program.longest_run
-        if most is not None and most < T:
-            raise ValueError(f"this network was calibrated for {most} time-steps, got {T}")
+        T = self.timesteps if timesteps is None else steps(timesteps)
+        if self._longest is not None and self._longest < T:
+            raise ValueError(f"this network was calibrated for {self._longest} time-steps, got {T}")
         return T
 
     def real(self) -> torch.dtype:

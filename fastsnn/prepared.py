@@ -12,7 +12,7 @@ from fastsnn.ops import readout
 from fastsnn.ops._by_backend import PLANS
 from fastsnn.ops._route import Route
 from fastsnn.ops._step import HALVES
-from fastsnn.program import Layer, NeuronLayer, PlaneLayer, Program, RouteLayer
+from fastsnn.program import InputLayer, Layer, NeuronLayer, PlaneLayer, Program, RouteLayer
 from fastsnn.spikes import word_dtype
 
 # sizes of buffers that a thread keeps, so that ever other batch sizes do not add up
@@ -34,7 +34,9 @@ class Prepared:
     choices    neuron layer -> the way it is driven, as measured; the others take their first
     operators  everything runs through registered operators, which torch.export can trace
 
-    inner, timed       see `Program`
+    inner, timed, wake, waits, differential
+                       see `Program`: what it finds by looking at every layer, found once
+    still              layers that neurons depend on and that do not change over time, in order
     running            layers that run over time, in order
     head               layers that no neuron depends on
     sources, readers   of each running layer; how many running layers read a layer
@@ -49,6 +51,7 @@ class Prepared:
         self.free = _Free()
         self.layers = program.layers
         self.inner, self.timed = program.inner(), program.timed()
+        self.wake, self.waits, self.differential = program.wake, program.waits, program.differential
         self.head = [(n, la) for n, la in self.layers.items() if n not in self.inner]
         read = {source for _, layer in self.head for source in layer.sources} | set(program.outputs)
         self.boundary = {name for name in read if name in self.inner and name in self.timed}
@@ -63,9 +66,12 @@ class Prepared:
         self._wide_readout: Tensor | None = None
         # sums of spikes over time are divided by another number than that of the steps; or torch.export is tracing, in
         # which no gradient gives a matrix
-        odd = program.wake is not None or program.differential or operators
+        odd = self.wake is not None or self.differential or operators
         self.readout: Readout | None = None if odd else readout_of(program, self.inner, self.real)
 
+        # an input is there for whoever reads it
+        held = {n for n, la in self.layers.items() if n in self.inner or isinstance(la, InputLayer)}
+        self.still = [(n, la) for n, la in self.layers.items() if n in held and n not in self.timed]
         running = {n: la for n, la in self.layers.items() if n in self.inner and n in self.timed}
         self.sources = {name: tuple(layer.sources) for name, layer in running.items()}
         self.routes: dict[str, Route] = {}

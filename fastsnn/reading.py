@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from fastsnn.engine import Simulation
-from fastsnn.spikes import chunk_lengths
+from fastsnn.spikes import MAX_STEPS, chunk_lengths
 
 # steps that are read at least
 LEAST = 4
@@ -43,8 +43,9 @@ def chunks(
     """
     longest = simulation.longest_chunk()
     lengths, late = chunk_lengths(steps, longest), Delayed(reading.delay)
-    if simulation.program.waits and len(lengths) > 1:
-        raise ValueError(f"these neurons need all {steps} steps at once, and {longest} fit: run fewer images at a time")
+    if simulation.prepared.waits and len(lengths) > 1:
+        way = f"run at most {MAX_STEPS} steps" if steps > MAX_STEPS else "run fewer images at a time"
+        raise ValueError(f"these neurons need all {steps} steps at once, and {longest} fit: {way}")
     for i, T in enumerate(lengths):
         words, outputs = simulation.advance(T, record, over_time, last=i == len(lengths) - 1)
         yield T, words, late(outputs) if over_time and reading.delay else outputs

@@ -64,13 +64,20 @@ def test_calibrating_on_the_test_images_is_said(tmp_path):
 
 def test_folder_of_classes_and_folder_of_splits(tmp_path):
     jpg_tree(tmp_path / "flat")
-    assert [y for _, y in data.load(tmp_path / "flat")] == [0, 0, 0, 1, 1, 1]
+    assert len(data.load(tmp_path / "flat")) == 6
     assert not data.has_split(tmp_path / "flat", "train")
     jpg_tree(tmp_path / "split" / "train", each=2)
     jpg_tree(tmp_path / "split" / "val", each=1)
     assert (len(data.load(tmp_path / "split", "train")), len(data.load(tmp_path / "split", "test"))) == (4, 2)
     # A class may be called "train".
     assert len(data.load(jpg_tree(tmp_path / "odd", ("bus", "train")))) == 6
+
+
+def test_the_first_images_of_a_folder_are_of_all_classes(tmp_path):
+    jpg_tree(jpg_tree(tmp_path / "flat", each=3), ("ant",), each=1)
+    found = [(round(x[0, 0, 0].item() * 255), y) for x, y in data.load(tmp_path / "flat")]
+    # jpg_tree paints class c, image i in 40 c + i
+    assert found == [(0, 0), (0, 1), (40, 2), (1, 1), (41, 2), (2, 1), (42, 2)]
 
 
 def test_prepare_normalises_and_resizes():

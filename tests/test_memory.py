@@ -35,6 +35,26 @@ def test_what_is_live_at_once_is_counted(snn):
     assert bytes_an_image(snn.prepared(), 40) == constant + 4 * (256 + 384) + 4 * 768
 
 
+class Stem(nn.Module):
+    """A pool that two layers read: its windows are counted."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.pool = nn.Conv2d(3, 4, 3, padding=1), nn.AvgPool2d(3, 2, 1)
+        self.second, self.last = nn.Conv2d(4, 4, 3, padding=1), nn.Linear(64, 4)
+
+    def forward(self, x):
+        x = self.pool(self.first(x).relu())
+        return self.last((self.second(x).relu() + x).relu().flatten(1))
+
+
+def test_windows_that_are_counted_take_memory_while_they_are(x):
+    torch.manual_seed(0)
+    snn = fastsnn.convert(Stem().eval(), x)
+    # words of 256 neurons, four digits of 64 windows, and three times the nine words of each window
+    assert bytes_an_image(snn.prepared(), 8) == 4 * (192 + 256) + 256 + 4 * 64 + 3 * 9 * 64
+
+
 def test_an_image_that_does_not_fit_says_what_would(snn, x, monkeypatch):
     def fails(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")

@@ -85,7 +85,7 @@ def test_the_loss_falls_and_every_epoch_is_a_row(tmp_path):
 EVERYTHING = replace(
     SMALL,
     levels=4,
-    noise=0.1,
+    noise_steps=4,
     ema=0.9,
     label_smoothing=0.1,
     warm_up=1,

@@ -29,6 +29,8 @@ pytest.importorskip("torchvision")
         ({"warm_up": 1, "schedule": "one-cycle"}, "warm_up is of the cosine schedule"),
         ({"augment": ("crop", "mixup")}, "augment takes crop, flip, autoaugment, cutout, got 'mixup'"),
         ({"levels": 0}, "levels must be a whole number"),
+        ({"noise_steps": 0}, "noise_steps must be a whole number"),
+        ({"noise_steps": 4, "noise": 0.1}, "noise is measured where there are noise_steps, got 0.1 as well"),
     ],
 )
 def test_recipes_out_of_range(options, message):

@@ -1,17 +1,15 @@
 """How results leave a verb: checked paths, whole files, tables and plots."""
 
-import io
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from fastsnn._extras import need
-from fastsnn._files import write_bytes
+from fastsnn._files import write_figure
 from fastsnn.spikes import steps_shown
 
 PLOTS = (".png", ".svg", ".pdf")
@@ -74,10 +72,3 @@ def plot_accuracy(path: Path, title: str, curves: Mapping[str, Tensor], dense: f
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     write_figure(path, figure)
-
-
-def write_figure(path: Path, figure: Any) -> None:
-    """A matplotlib Figure in the format that the path's suffix names, whole or not at all."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format=path.suffix[1:], dpi=150)
-    write_bytes(path, drawn.getvalue())

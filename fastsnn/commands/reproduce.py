@@ -12,7 +12,7 @@ from torch import nn
 
 from fastsnn import data
 from fastsnn._extras import need
-from fastsnn._files import write_json, write_text
+from fastsnn._files import write_figure, write_json, write_text
 from fastsnn.cli_train import add_training
 from fastsnn.commands import output, train
 from fastsnn.commands.dense import OnDevice, dense_accuracy
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> None:
     )
     text = markdown(document)
     write_text(folder / TABLE, text)
-    output.write_figure(folder / CURVES, figure(document))
+    write_figure(folder / CURVES, figure(document))
     print(text)
     print(f"table: {folder / TABLE}, numbers: {folder / DOCUMENT}, plot: {folder / CURVES}")
 

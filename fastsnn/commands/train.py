@@ -11,8 +11,9 @@ from torch import nn
 
 from fastsnn import data
 from fastsnn._extras import need
+from fastsnn._files import write_figure
 from fastsnn.commands.factory import build
-from fastsnn.commands.output import require_folder, write_figure
+from fastsnn.commands.output import require_folder
 from fastsnn.commands.setup import device_of
 from fastsnn.data.prepare import Prepare
 from fastsnn.distributed import Group, joined
@@ -27,7 +28,7 @@ WEIGHTS, CURVES = "weights.safetensors", "curves.png"
 # arguments that change the recipe, under its own names
 CHANGES = (
     *("epochs", "batch_size", "learning_rate", "schedule", "warm_up", "label_smoothing", "ema"),
-    *("bound", "levels", "noise", "augment"),
+    *("bound", "bound_decay", "levels", "noise", "noise_steps", "augment"),
 )
 # mean and standard deviation of all training images, channel by channel
 STATISTICS = {
@@ -59,6 +60,8 @@ def run(args: argparse.Namespace) -> None:
 
 def _recipe(args: argparse.Namespace) -> Recipe:
     given = {name: getattr(args, name) for name in CHANGES if getattr(args, name) is not None}
+    if "noise" in given and "noise_steps" not in given:
+        given["noise_steps"] = None
     return replace(RECIPES[args.recipe], **given)
 
 

@@ -1,16 +1,14 @@
 """What a comparison is to its user: something to print, to draw, to save, and to load again."""
 
 from collections.abc import Iterable
-from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
 from fastsnn._extras import need
-from fastsnn._files import read_json, require_file, write_bytes, write_json
+from fastsnn._files import read_json, require_file, write_figure, write_json
 from fastsnn.comparison.schema import SCHEMA, VERSION, Dense, Document, Row
 
 DRAWN = (".png", ".svg", ".pdf")
-DOTS_PER_INCH = 200
 
 
 def require_outputs(paths: Iterable[str | Path]) -> list[Path]:
@@ -60,9 +58,7 @@ class Comparison:
         if path.suffix == ".json":
             write_json(path, self.document)
         else:
-            drawn = BytesIO()
-            self.plot().savefig(drawn, format=path.suffix[1:], dpi=DOTS_PER_INCH)
-            write_bytes(path, drawn.getvalue())
+            write_figure(path, self.plot())
         return path
 
     @classmethod

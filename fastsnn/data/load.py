@@ -74,7 +74,7 @@ def calibration_images(
 def some(data: Images, count: int | None, seed: int = 0) -> Images:
     """The first `count` of the shuffled images; all, in their order, for None or no fewer.
 
-    The first of a folder would be of one class.
+    The first of a file that is sorted would be of one class.
     """
     if count is None or count >= len(data):
         return data

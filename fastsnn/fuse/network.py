@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -69,6 +70,12 @@ class FusedNetwork(nn.Module):
             name: SpikeTrain.of([part for _, part in parts], [T for T, _ in parts], neurons[name].amplitudes)
             for name, parts in words.items()
         }
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the whole network as one .safetensors file, see `fastsnn.saved.save`; `fastsnn.load` reads it."""
+        from fastsnn.saved import save
+
+        return save(self, path)
 
     @property
     def device(self) -> torch.device:

@@ -59,6 +59,7 @@ class Plan:
         weights = [w.to(value_dtype(w.dtype)) for w in weights]
         self.dtype, self.shape, self.dense = weights[0].dtype, tuple(shape), dense
         self.firing = firing_of(reset)
+        self._plain = self.firing.plain
         dims = len(shape) - 2
         exact = not self.dtype.is_floating_point
         reach = float(bias.double().abs().max()) if exact and bias is not None and bias.numel() else 0.0
@@ -131,7 +132,7 @@ class Plan:
             out.data_ptr(),
             out.element_size(),
             0 if after is None else after.data_ptr(),
-            _rule.native(firing.at(first or firing.first), T, self.dtype),
+            None if self._plain else _rule.native(firing.at(first or firing.first), T, self.dtype),
             count,
             torch.get_num_threads(),
         )
@@ -139,6 +140,8 @@ class Plan:
 
     def _state(self, v: Tensor | None, shape: tuple[int, ...]) -> tuple[Any, Any]:
         """Where potentials and counts begin, as spreads."""
+        if self._plain:
+            return self._v if v is None else self._spread(v), self._none
         start = self._start if v is None else v
         if goes_on(self.firing, start, shape):
             return self._spread(start[0]), self._spread(start[1])

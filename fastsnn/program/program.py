@@ -29,7 +29,7 @@ class Program(nn.Module):
 
     @property
     def input(self) -> InputLayer:
-        return next(layer for layer in self.layers.values() if isinstance(layer, InputLayer))
+        return next(layer for layer in self._layers if isinstance(layer, InputLayer))
 
     def given_as(self, timed: bool) -> "Program":
         """The same layers, not copied, with an input that changes from step to step, or one that is held."""

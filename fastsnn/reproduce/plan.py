@@ -22,6 +22,7 @@ class Experiment:
 EXPERIMENTS = {
     "opi-cifar10": Experiment("vgg16", "opi", "Optimized Potential Initialization, CIFAR-10"),
     "qcfs-cifar10": Experiment("vgg16", "qcfs", "Quantisation clip-floor-shift, CIFAR-10"),
+    "nq-cifar10": Experiment("vgg16", "nq", "Noise-trained quantisation, CIFAR-10"),
 }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class Published:
     """One row of a paper.
 
-    method    as `fastsnn.methods` calls it; "qcfs" is `opi` on a network that was trained so
+    method    as `fastsnn.methods` calls it; "qcfs" and "nq" are `opi` on a network that was trained so
     network   "vgg16" or "resnet20"
     dense     accuracy before conversion; None where it is not known
     accuracy  T -> accuracy; the largest T stands for all that are longer
@@ -24,6 +24,7 @@ class Published:
 
 
 OPI, QCFS, COS = "OPI (Bu et al., AAAI 2022)", "QCFS (Bu et al., ICLR 2022)", "COS (Hao et al., ICLR 2023)"
+NQ = "NQ (Huang et al., TNNLS 2025)"
 ROWS = (
     Published(
         *(OPI, "opi", "vgg16", 94.57),
@@ -44,6 +45,8 @@ ROWS = (
         {2: 73.20, 4: 83.75, 8: 89.55, 16: 91.62, 32: 92.24, 64: 92.35, 512: 92.41},
         read=(2, 4, 8, 16, 32, 64, 512),
     ),
+    Published(NQ, "nq", "vgg16", 95.21, {1: 88.46, 2: 91.93, 4: 94.80, 8: 95.48, 16: 95.70}),
+    Published(NQ, "nq", "resnet20", 85.18, {1: 65.99, 2: 77.30, 4: 84.54, 8: 87.43, 16: 88.26}),
     Published(COS, "cos", "vgg16", None, {1: 94.90, 2: 95.36, 4: 95.46, 8: 95.51}),
     Published(COS, "cos", "resnet20", None, {1: 89.88, 2: 91.26, 4: 92.15, 8: 92.18}),
 )

@@ -1,4 +1,4 @@
-"""The file of a converted network: safetensors, with the layers and all settings as JSON in its header."""
+"""The file of a converted or fused network: safetensors, with layers and settings as JSON in its header."""
 
 import json
 from collections.abc import Mapping
@@ -15,6 +15,9 @@ from fastsnn._files import digest, read_tensors, require_file, write_bytes
 from fastsnn.convert.capture import Rebuild
 from fastsnn.convert.dense_macs import Macs
 from fastsnn.convert.report import Report, Row
+from fastsnn.fuse.network import FusedNetwork
+from fastsnn.fuse.report import FuseReport
+from fastsnn.fuse.report import Row as FusedRow
 from fastsnn.methods import METHODS, build
 from fastsnn.network import SpikingNetwork
 from fastsnn.program import Layer, Program
@@ -25,11 +28,11 @@ SCHEMA, VERSION = "fastsnn.network", "1"
 SUFFIX = (".safetensors",)
 
 
-def save(snn: SpikingNetwork, path: str | Path) -> Path:
-    """Writes a converted network, whole or not at all: a .safetensors file that holds no code.
+def save(network: SpikingNetwork | FusedNetwork, path: str | Path) -> Path:
+    """Writes a converted or fused network, whole or not at all: a .safetensors file that holds no code.
 
     `load` gives a network with the same spikes, to the last bit in fixed point, on any machine and backend. What
-    `tune` found and the calibration (`snn.calibration.save`) are not in it.
+    `tune` found and the calibration (`snn.calibration.save`) are not in it, and no state of a run.
 
     Raises ValueError for a path where nothing can be written, TypeError for outputs in a structure that has no name
     in a file, such as a dataclass.
@@ -37,29 +40,34 @@ def save(snn: SpikingNetwork, path: str | Path) -> Path:
     path = require_file(path, SUFFIX)
     layers: list[dict[str, Any]] = []
     tensors: dict[str, Tensor] = {}
-    for i, layer in enumerate(snn.program.layers.values()):
+    for i, layer in enumerate(network.program.layers.values()):
         data, own = described(layer, str(i))
         layers.append(data)
         tensors |= {name: value.detach().cpu().contiguous().clone() for name, value in own.items()}
-    document = {
+    document: dict[str, Any] = {
         "layers": layers,
-        "outputs": snn.program.outputs,
-        "exponent": snn.program.exponent,
-        "timesteps": snn.timesteps,
-        "precision": snn.precision,
-        "reading": asdict(snn.reading),
-        "method": [getattr(snn.method, "name", ""), getattr(snn.method, "options", {}), str(snn.method)],
-        "structure": _structure(snn.rebuild),
-        "report": asdict(snn.report),
+        "outputs": network.program.outputs,
+        "exponent": network.program.exponent,
+        "structure": _structure(network.rebuild),
+        "report": asdict(network.report),
+        "fused": isinstance(network, FusedNetwork),
     }
+    if isinstance(network, SpikingNetwork):
+        method = network.method
+        document |= {
+            "timesteps": network.timesteps,
+            "precision": network.precision,
+            "reading": asdict(network.reading),
+            "method": [getattr(method, "name", ""), getattr(method, "options", {}), str(method)],
+        }
     text = json.dumps(document)
     metadata = {"schema": SCHEMA, "version": VERSION, "network": text, "sha256": digest(text, tensors)}
     write_bytes(path, packed(tensors, metadata))
     return path
 
 
-def load(path: str | Path, device: torch.device | str = "cpu") -> SpikingNetwork:
-    """The network that `save` wrote, on a device.
+def load(path: str | Path, device: torch.device | str = "cpu") -> Any:
+    """The network that `save` wrote, on a device: a `SpikingNetwork` or a `FusedNetwork`.
 
     Raises FileNotFoundError where there is no file; ValueError for a file that is none of a network, of another
     version, cut off, or changed since it was written.
@@ -75,29 +83,36 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> SpikingNetwork
         raise ValueError(f"{path} is not a whole network: {type(error).__name__}: {error}") from error
 
 
-def _network(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SpikingNetwork:
+def _network(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SpikingNetwork | FusedNetwork:
     layers: dict[str, Layer] = {}
     for i, data in enumerate(document["layers"]):
         layers[data["name"]] = rebuilt(data, str(i), tensors, layers)
     program = Program(layers.values(), document["outputs"])
     program.exponent = document["exponent"]
     leaves, spec = document["structure"]
-    rows = []
-    for row in document["report"]["rows"]:
-        fields = row | {"shape": tuple(row["shape"]), "modules": tuple(row["modules"]), "macs": Macs(**row["macs"])}
-        rows.append(Row(**fields))
+    rebuild, report = Rebuild(leaves, treespec_loads(spec)), document["report"]
+    # files of before there were fused ones say nothing
+    if document.get("fused", False):
+        # a part of a chain has a report of its layers only
+        return FusedNetwork(program, rebuild, _fuse_report(report) if "layers" in report else _report(report))
     name, options, shown = document["method"]
     method = build(name, **options) if name in METHODS else shown
-    snn = SpikingNetwork(
-        program,
-        Rebuild(leaves, treespec_loads(spec)),
-        document["timesteps"],
-        document["precision"],
-        method,
-        Report(document["report"]["title"], tuple(rows)),
-    )
+    snn = SpikingNetwork(program, rebuild, document["timesteps"], document["precision"], method, _report(report))
     snn.reading = Reading(**document["reading"])
     return snn
+
+
+def _fuse_report(data: Mapping[str, Any]) -> FuseReport:
+    rows = tuple(FusedRow(**row) for row in data["rows"])
+    return FuseReport(data["title"], rows, tuple(map(_report, data["layers"])))
+
+
+def _report(data: Mapping[str, Any]) -> Report:
+    rows = []
+    for row in data["rows"]:
+        fields = row | {"shape": tuple(row["shape"]), "modules": tuple(row["modules"]), "macs": Macs(**row["macs"])}
+        rows.append(Row(**fields))
+    return Report(data["title"], tuple(rows))
 
 
 def _structure(rebuild: Any) -> tuple[list[Any], str]:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from fastsnn.firing import Plane
-from fastsnn.neurons import IF, Adaptive, Graded, Neuron
+from fastsnn.neurons import IF, Adaptive, Graded, Neuron, Synaptic
 from fastsnn.program import (
     ConvTerm,
     CountLayer,
@@ -28,7 +28,7 @@ from fastsnn.program import (
 from fastsnn.windows import Pooling
 
 Data = dict[str, Any]
-NEURONS: dict[str, Callable[..., Neuron]] = {"IF": IF, "Graded": Graded, "Adaptive": Adaptive}
+NEURONS: dict[str, Callable[..., Neuron]] = {kind.__name__: kind for kind in (IF, Graded, Adaptive, Synaptic)}
 TERMS = {kind.__name__: kind for kind in (ConvTerm, LinearTerm, ScaleTerm, WindowTerm)}
 # of neurons, beside the bias
 STATE = ("unit", "ceiling", "threshold", "initial_potential", "schedule")
@@ -61,7 +61,9 @@ def described(layer: Layer, at: str) -> tuple[Data, dict[str, Tensor]]:
         tensors |= {} if layer.index is None else {f"{at}/index": layer.index}
     elif isinstance(layer, HeadLayer):
         found |= {"source": layer.source, "function": layer.function, "dim": layer.dim}
-    elif not isinstance(layer, InputLayer | ValueLayer):
+    elif isinstance(layer, InputLayer):
+        found["spiking"] = layer.spiking
+    elif not isinstance(layer, ValueLayer):
         raise TypeError(f"no form in a file for a {type(layer).__name__}")
     return found, tensors
 
@@ -71,7 +73,8 @@ def rebuilt(data: Mapping[str, Any], at: str, tensors: Mapping[str, Tensor], kno
     data that it did not give."""
     kind, name, shape, folded = data["kind"], data["name"], tuple(data["shape"]), tuple(data["folded"])
     if kind == "InputLayer":
-        return InputLayer(name, shape, folded)
+        # files of before there were inputs of spikes do not say so
+        return InputLayer(name, shape, folded, data.get("spiking", False))
     if kind in ("NeuronLayer", "ValueLayer"):
         terms = [_rebuilt_term(term, f"{at}/{i}", tensors) for i, term in enumerate(data["terms"])]
         bias = tensors[f"{at}/bias"]

@@ -5,6 +5,7 @@ from fastsnn.train.loop import How, Training
 from fastsnn.train.packaged import PRETRAINED, path_of, pretrained
 from fastsnn.train.prepare import Prepared, parameter_groups, prepare
 from fastsnn.train.recipe import RECIPES, Recipe
+from fastsnn.train.residual import measure, residual
 from fastsnn.train.trained import about, is_trained, load
 
 __all__ = [
@@ -18,8 +19,10 @@ __all__ = [
     "about",
     "is_trained",
     "load",
+    "measure",
     "parameter_groups",
     "path_of",
     "prepare",
     "pretrained",
+    "residual",
 ]

@@ -25,6 +25,7 @@ from fastsnn.train.images import Order, loader, seed_of
 from fastsnn.train.metrics import lines
 from fastsnn.train.prepare import parameter_groups
 from fastsnn.train.recipe import Recipe
+from fastsnn.train.residual import measure
 
 CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -157,6 +158,7 @@ class Training:
         loss, right, count = self._train()
         seconds = time.perf_counter() - begin
         bounds = self._bounds()
+        noises = [module.noise.item() for module in self.model.modules() if isinstance(module, BoundedReLU)]
         self.group.together(lambda: _require_sound(self.epoch + 1, loss, bounds))
         # each process has batch norm's statistics of its own share of the images
         for module in (self.model,) if self.ema is None else (self.model, self.ema):
@@ -173,6 +175,7 @@ class Training:
             "bound_min": min(bounds),
             "bound_mean": sum(bounds) / len(bounds),
             "bound_max": max(bounds),
+            "noise_mean": sum(noises) / len(noises),
         }
 
     def _train(self) -> tuple[float, int, int]:
@@ -190,6 +193,8 @@ class Training:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             images, labels = self._moved(images), labels.to(device, non_blocking=True)
+            if step == 0 and self.recipe.noise_steps:
+                measure(self.model, images, self.recipe.noise_steps)
             with mixed:
                 logits = self.forward(images)
             loss = cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)

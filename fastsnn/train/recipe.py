@@ -23,6 +23,8 @@ class Recipe:
                                  "one-cycle": rises for 0.3 of all steps, then falls, both along half a cosine
     ema                          decay, a step, of a running mean of weights and statistics, which is then the result
     bound, levels, noise         of each `BoundedReLU`
+    noise_steps                  T: instead, the noise of each layer is how far its rates in T steps are from its
+                                 activations, on the first batch of each epoch (see `fastsnn.train.residual`)
     augment                      of "crop" (4 pixels of zeros around, then cut at random; with an image size: a random
                                  part, resized), "flip", "autoaugment" (CIFAR-10's policy) and "cutout"
     cutout                       side of its square, in pixels
@@ -43,12 +45,15 @@ class Recipe:
     bound: float = 8.0
     levels: int | None = None
     noise: float = 0.0
+    noise_steps: int | None = None
     augment: tuple[str, ...] = AUGMENTATIONS
     cutout: int = 16
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("warm_up", 0), ("cutout", 1)):
+        for name, least in (("epochs", 1), ("batch_size", 1), ("warm_up", 0), ("cutout", 1), ("noise_steps", 1)):
             number = getattr(self, name)
+            if number is None and name == "noise_steps":
+                continue
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
                 raise ValueError(f"recipe: {name} must be a whole number of at least {least}, got {number!r}")
         for name in ("weight_decay", "bound_decay"):
@@ -57,6 +62,8 @@ class Recipe:
         for name in ("momentum", "label_smoothing", "ema"):
             if getattr(self, name) is not None and not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"recipe: {name} must be from 0 to below 1, got {getattr(self, name)}")
+        if self.noise_steps is not None and self.noise:
+            raise ValueError(f"recipe: noise is measured where there are noise_steps, got {self.noise} as well")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"recipe: learning_rate must be above 0, got {self.learning_rate}")
         if self.schedule not in SCHEDULES:
@@ -74,7 +81,7 @@ class Recipe:
 
     def activation(self) -> BoundedReLU:
         """A new one, for `prepare`."""
-        return BoundedReLU(self.bound, self.levels, noise=self.noise)
+        return BoundedReLU(self.bound, self.levels, noise=None if self.noise_steps else self.noise)
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of a step, counted from 0 over the whole training, of `steps` an epoch."""
@@ -92,7 +99,7 @@ class Recipe:
 RECIPES = {
     "opi": Recipe(bound=4.0),
     "qcfs": Recipe(levels=4),
-    "nq": Recipe(levels=4, noise=0.1),
+    "nq": Recipe(levels=4, noise_steps=4),
 }
 """Starting points; `dataclasses.replace` changes them. For CIFAR-100 the sources take a learning rate of 0.02.
 
@@ -100,8 +107,8 @@ opi    clipped ReLU with a trained bound that starts at 4: Ho, Chang, DAC 2021 (
        published with QCFS; whether OPI itself trained so, sources disagree on
 qcfs   4 levels, bound that starts at 8: Bu et al., ICLR 2022, whose other numbers (SGD, 300 epochs of batches of 128,
        cosine to 0, decay 5e-4, crop, flip, AutoAugment, Cutout of 16 pixels) all three share
-nq     the same with noise: Huang et al., arXiv 2404.17456, who estimate its size from the gap between the network and
-       its spiking form; 0.1 bounds here is a guess to start from
+nq     the same with noise, as much as each layer's rates in four steps differ from its activations: Huang et al.,
+       arXiv 2404.17456, who estimate it from the gap between the network and its spiking form
 """
 
 

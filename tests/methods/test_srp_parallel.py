@@ -96,7 +96,7 @@ def test_what_parallel_refuses(model):
     with pytest.raises(ConversionError, match="neurons that know all of their input need more than 16 bits"):
         fastsnn.convert(model, images(), method="parallel", precision="int16")
     snn = fastsnn.convert(model, images(), method="parallel", timesteps=16)
-    with pytest.raises(ValueError, match="these neurons need all 33 steps at once, and 32 fit"):
+    with pytest.raises(ValueError, match="these neurons need all 33 steps at once, and 32 fit: run at most 32 steps"):
         snn(images(2), 33)
     run = snn.simulation(images(2))
     with torch.inference_mode():
