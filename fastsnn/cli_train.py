@@ -14,7 +14,7 @@ def add_training(p: argparse.ArgumentParser) -> None:
         "--model",
         required=True,
         metavar="MODEL",
-        help="resnet20, resnet18, vgg16 or vgg16-narrow for images of 32 pixels, or MODULE:FUNCTION or "
+        help="resnet20, resnet18, vgg16, vgg16-half or vgg16-narrow for images of 32 pixels, or MODULE:FUNCTION or "
         "FILE.py:FUNCTION of your own, called without arguments",
     )
     network.add_argument("--weights", metavar="FILE", help="trained weights of the model with ReLUs, to begin with")

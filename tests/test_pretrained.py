@@ -136,10 +136,11 @@ def test_another_precision_is_refused():
         How(precision="float8")
 
 
-def test_a_narrow_vgg():
-    narrow, wide = models.vgg16_narrow(), models.vgg16()
-    assert sum(p.numel() for p in narrow.parameters()) == 2_114_842
+@pytest.mark.parametrize("make, by, size", [(models.vgg16_narrow, 4, 2_114_842), (models.vgg16_half, 2, 8_427_562)])
+def test_a_narrow_vgg(make, by, size):
+    narrow, wide = make(), models.vgg16()
+    assert sum(p.numel() for p in narrow.parameters()) == size
     shapes = [[m.weight.shape for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)] for net in (narrow, wide)]
     # all but colours and classes
-    assert all(4 * a[0] == b[0] for a, b in zip(*shapes, strict=True) if b[0] != 10)
+    assert all(by * a[0] == b[0] for a, b in zip(*shapes, strict=True) if b[0] != 10)
     assert narrow.eval()(torch.rand(1, 3, 32, 32)).shape == (1, 10)

@@ -211,7 +211,10 @@ def test_a_real_ctrl_c_leaves_a_whole_checkpoint(here):
 @pytest.mark.parametrize(
     "argv, message",
     [
-        (trains(model="resnet19"), "model should be resnet18, resnet20, vgg16, vgg16-narrow, module:function"),
+        (
+            trains(model="resnet19"),
+            "model should be resnet18, resnet20, vgg16, vgg16-half, vgg16-narrow, module:function",
+        ),
         (trains(model="absent.py:net"), "no such file: absent.py"),
         (trains(model="nets.py:linear"), "has no ReLU"),
         (trains(model="nets.py:one"), "the model tells 1 classes apart, the images are of 2"),

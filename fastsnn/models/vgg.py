@@ -4,7 +4,6 @@ from torch import Tensor, nn
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 HIDDEN = 4096
-NARROW = 4
 
 
 class VGG(nn.Module):
@@ -51,7 +50,16 @@ def vgg16(classes: int = 10, dropout: float = 0.1, max_pool: bool = False) -> VG
     return VGG(STAGES, HIDDEN, classes, dropout, max_pool)
 
 
+def vgg16_half(classes: int = 10, dropout: float = 0.1, max_pool: bool = False) -> VGG:
+    """`vgg16` with half of all widths, head included: 8.4 million parameters."""
+    return _narrowed(2, classes, dropout, max_pool)
+
+
 def vgg16_narrow(classes: int = 10, dropout: float = 0.1, max_pool: bool = False) -> VGG:
     """`vgg16` with a quarter of all widths, head included: 2.1 million parameters, for training without a GPU."""
-    stages = tuple(tuple(width // NARROW for width in stage) for stage in STAGES)
-    return VGG(stages, HIDDEN // NARROW, classes, dropout, max_pool)
+    return _narrowed(4, classes, dropout, max_pool)
+
+
+def _narrowed(by: int, classes: int, dropout: float, max_pool: bool) -> VGG:
+    stages = tuple(tuple(width // by for width in stage) for stage in STAGES)
+    return VGG(stages, HIDDEN // by, classes, dropout, max_pool)

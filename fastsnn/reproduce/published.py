@@ -54,4 +54,4 @@ ROWS = (
 
 def rows(method: str, model: str) -> list[Published]:
     """Those of a method on the network that `model` of `fastsnn.models` is, or is a narrow form of."""
-    return [row for row in ROWS if row.method == method and row.network == model.removesuffix("-narrow")]
+    return [row for row in ROWS if row.method == method and row.network == model.partition("-")[0]]

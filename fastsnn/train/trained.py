@@ -22,6 +22,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet18": models.resnet18,
     "resnet20": models.resnet20,
     "vgg16": models.vgg16,
+    "vgg16-half": models.vgg16_half,
     "vgg16-narrow": models.vgg16_narrow,
 }
 
