@@ -58,7 +58,6 @@ class SpikingNetwork(nn.Module):
         self.rebuild = rebuild
         self.timesteps, self.precision, self.method = timesteps, precision, method
         self._report, self.graphs = report, True
-        self._longest = program.longest_run
         self.calibration: Any = None
         self.reading = Reading()
         self._measured: dict[str, str] = {}
@@ -284,9 +283,9 @@ class SpikingNetwork(nn.Module):
         self._number = whole.number_of(self)
 
     def _steps(self, timesteps: int | None) -> int:
-        T = self.timesteps if timesteps is None else steps(timesteps)
-        if self._longest is not None and self._longest < T:
-            raise ValueError(f"this network was calibrated for {self._longest} time-steps, got {T}")
+        T, most = self.timesteps if timesteps is None else steps(timesteps), self.program.longest_run
+        if most is not None and most < T:
+            raise ValueError(f"this network was calibrated for {most} time-steps, got {T}")
         return T
 
     def real(self) -> torch.dtype:
