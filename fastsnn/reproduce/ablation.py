@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fastsnn.methods.initial import GAUSSIAN_SPREAD
 from fastsnn.network import SpikingNetwork
-from fastsnn.train.activation import BoundedReLU
+from fastsnn.train.activation import activations
 
 
 def predicted(start: float | str) -> float:
@@ -35,7 +35,7 @@ def measured(
     The first layer's input is constant. Only neurons whose input is between 0 and theta are counted: others have no
     error but what their bound says.
     """
-    activation = next(module for module in model.modules() if isinstance(module, BoundedReLU))
+    activation = activations(model)[0]
     seen: list[Tensor] = []
     hook = activation.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     error = count = wrong = spread = 0.0

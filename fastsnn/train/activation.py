@@ -89,3 +89,8 @@ class BoundedReLU(nn.Module):
         options = {"levels": self.levels, "slope": self.slope, "noise": noise, "shift": self.shift}
         given = "".join(f", {name}={value}" for name, value in options.items() if value)
         return f"bound={self.bound.item():.4g}{given}"
+
+
+def activations(model: nn.Module) -> list[BoundedReLU]:
+    """The bounded activations of a network, in the order of `model.modules()`."""
+    return [module for module in model.modules() if isinstance(module, BoundedReLU)]

@@ -20,7 +20,7 @@ from fastsnn.data.prepare import Images
 from fastsnn.distributed import Group
 from fastsnn.errors import FastSNNError, ProcessError
 from fastsnn.train import checkpoint
-from fastsnn.train.activation import BoundedReLU
+from fastsnn.train.activation import activations
 from fastsnn.train.images import Order, loader, seed_of
 from fastsnn.train.metrics import lines
 from fastsnn.train.prepare import parameter_groups
@@ -157,8 +157,8 @@ class Training:
         begin = time.perf_counter()
         loss, right, count = self._train()
         seconds = time.perf_counter() - begin
-        bounds = self._bounds()
-        noises = [module.noise.item() for module in self.model.modules() if isinstance(module, BoundedReLU)]
+        bounds = [activation.bound.item() for activation in activations(self.result)]
+        noises = [activation.noise.item() for activation in activations(self.model)]
         self.group.together(lambda: _require_sound(self.epoch + 1, loss, bounds))
         # each process has batch norm's statistics of its own share of the images
         for module in (self.model,) if self.ema is None else (self.model, self.ema):
@@ -222,9 +222,6 @@ class Training:
             count += len(labels)
         return right, count
 
-    def _bounds(self) -> list[float]:
-        return [module.bound.item() for module in self.result.modules() if isinstance(module, BoundedReLU)]
-
     def _moved(self, images: Tensor) -> Tensor:
         return images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
 
@@ -261,7 +258,7 @@ class Training:
 
 def _require_fit(model: nn.Module, image: Tensor, classes: int) -> None:
     """Raises ValueError where the model has no bounds, or no logits of so many classes for an image [1, C, H, W]."""
-    if not any(isinstance(module, BoundedReLU) for module in model.modules()):
+    if not activations(model):
         raise ValueError(f"training needs a network with bounds: prepare {type(model).__name__} first")
     shape = tuple(image.shape[1:])
     try:

@@ -50,10 +50,9 @@ class Recipe:
     cutout: int = 16
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("warm_up", 0), ("cutout", 1), ("noise_steps", 1)):
+        measured = () if self.noise_steps is None else (("noise_steps", 1),)
+        for name, least in (("epochs", 1), ("batch_size", 1), ("warm_up", 0), ("cutout", 1), *measured):
             number = getattr(self, name)
-            if number is None and name == "noise_steps":
-                continue
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
                 raise ValueError(f"recipe: {name} must be a whole number of at least {least}, got {number!r}")
         for name in ("weight_decay", "bound_decay"):

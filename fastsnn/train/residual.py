@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fastsnn.train.activation import BoundedReLU
+from fastsnn.train.activation import BoundedReLU, activations
 
 
 class _Neuron:
@@ -44,14 +44,14 @@ def residual(model: nn.Module, images: Tensor, T: int) -> list[float]:
     """
     if T < 1:
         raise ValueError(f"residual: T must be at least 1, got {T}")
-    activations = _activations(model)
-    neurons: list[list[_Neuron]] = [[] for _ in activations]
-    calls = [0] * len(activations)
+    found = activations(model)
+    neurons: list[list[_Neuron]] = [[] for _ in found]
+    calls = [0] * len(found)
 
     def spiking(at: int) -> Callable[..., Tensor | None]:
         def hook(module: Any, args: tuple[Tensor], output: Tensor) -> Tensor | None:
             if dense:
-                neurons[at].append(_Neuron(activations[at], output))
+                neurons[at].append(_Neuron(found[at], output))
                 return None
             calls[at] += 1
             return neurons[at][calls[at] - 1].step(args[0])
@@ -59,7 +59,7 @@ def residual(model: nn.Module, images: Tensor, T: int) -> list[float]:
         return hook
 
     training, dense = model.training, True
-    hooks = [activation.register_forward_hook(spiking(at)) for at, activation in enumerate(activations)]
+    hooks = [activation.register_forward_hook(spiking(at)) for at, activation in enumerate(found)]
     try:
         model.eval()(images)
         dense = False
@@ -75,12 +75,8 @@ def residual(model: nn.Module, images: Tensor, T: int) -> list[float]:
 
 def measure(model: nn.Module, images: Tensor, T: int) -> None:
     """Sets the noise of each activation to its `residual`."""
-    for activation, noise in zip(_activations(model), residual(model, images, T), strict=True):
+    for activation, noise in zip(activations(model), residual(model, images, T), strict=True):
         activation.noise.fill_(noise)
-
-
-def _activations(model: nn.Module) -> list[BoundedReLU]:
-    return [module for module in model.modules() if isinstance(module, BoundedReLU)]
 
 
 def _deviation(neurons: list[_Neuron], T: int) -> float:

@@ -11,14 +11,19 @@ from fastsnn.nn import IF, LIF, Conv2dIF, LinearIF, PerStep, SpikingAvgPool2d
 T = 12
 
 
+def livelier(model: nn.Module) -> nn.Module:
+    """With weights that make every layer fire."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(4)
+    return model
+
+
 def network(neurons: IF, dtype: torch.dtype = torch.float32) -> nn.Module:
     torch.manual_seed(0)
     layers = (Conv2dIF(2, 6, 3, padding=1, neurons=neurons), SpikingAvgPool2d(2), PerStep(nn.Flatten()))
     model = nn.Sequential(*layers, LinearIF(6 * 16, 5, neurons=IF(torch.rand(5) + 0.5, reset="hard", comparator=">")))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(4)
-    return model.to(dtype)
+    return livelier(model).to(dtype)
 
 
 def same(fused: FusedNetwork, path, x: torch.Tensor) -> FusedNetwork:
@@ -59,9 +64,7 @@ def test_synapses_and_results_that_are_none(tmp_path):
     neurons = snntorch.Synaptic(alpha=0.7, beta=0.8, init_hidden=True)
     last = snntorch.Leaky(beta=0.9, init_hidden=True, output=True)
     model = nn.Sequential(nn.Linear(6, 8), neurons, nn.Linear(8, 4), last)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(4)
+    livelier(model)
     x = torch.rand(T, 3, 6)
     assert same(fastsnn.fuse(model, x), tmp_path, x)(x)[1] is None
 
