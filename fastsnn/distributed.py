@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -168,6 +169,9 @@ def joined(device: str) -> Iterator[Group]:
     if not dist.is_available():
         raise ValueError(f"WORLD_SIZE={group.size} needs torch.distributed, which this build of PyTorch lacks")
     cuda = device == "cuda" and torch.cuda.is_available()
+    # imported later, as by torch.compile, this module would keep the connection in its functions' defaults, and with it
+    # threads that may still want the interpreter when that has ended, which aborts the process
+    import_module("torch.distributed.nn.functional")
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timedelta(seconds=_timeout()))
     except RuntimeError as error:

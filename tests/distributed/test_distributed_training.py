@@ -4,6 +4,7 @@ import json
 import os
 import sys
 
+import closing
 import numpy as np
 import pytest
 import torch
@@ -63,7 +64,7 @@ def trains(model: str, out: str, *more: str) -> list[str]:
 
 def finished(model: str, out: str, *more: str) -> list[tuple[int, str, str]]:
     """(exit code, stderr, stdout) of two processes."""
-    runs = started(["-m", "fastsnn", *trains(model, out, *more)])
+    runs = started([closing.__file__, *trains(model, out, *more)])
     try:
         return [(*run.communicate(timeout=PATIENCE), run.returncode)[::-1] for run in runs]
     finally:
