@@ -1,6 +1,7 @@
 """What `fastsnn reproduce` does: a paper's network trained, or taken as it is, and the paper's tables from it."""
 
 import argparse
+import json
 import shlex
 from dataclasses import dataclass
 from hashlib import sha256
@@ -88,6 +89,7 @@ def run(args: argparse.Namespace) -> None:
         Subject(model, lambda: batches, calibration.to(device)),
         about,
         curve_steps(args.timesteps),
+        _unfinished(folder / DOCUMENT),
         keep=lambda found: write_json(folder / DOCUMENT, found),
         say=lambda line: progress.print(f"measuring: {line}"),
     )
@@ -96,6 +98,15 @@ def run(args: argparse.Namespace) -> None:
     write_figure(folder / CURVES, figure(document))
     print(text)
     print(f"table: {folder / TABLE}, numbers: {folder / DOCUMENT}, plot: {folder / CURVES}")
+
+
+def _unfinished(path: Path) -> dict[str, Any] | None:
+    """What an earlier run has left, where that can be read."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _network(path: Path) -> Network:

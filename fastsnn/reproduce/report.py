@@ -108,7 +108,7 @@ def _ablation(document: Mapping[str, Any]) -> str:
 
 
 def _methods(document: Mapping[str, Any]) -> str:
-    steps = [T for T in document["timesteps"] if any(str(T) in map(str, r["accuracy"]) for r in document["methods"])]
+    steps = [T for T in document["timesteps"] if any(str(T) in row["accuracy"] for row in document["methods"])]
     rows = [
         _accuracies("opi: V(0) = theta/2", row, steps, 100 * document["dense"])
         for row in document["starts"]
@@ -123,7 +123,7 @@ def _methods(document: Mapping[str, Any]) -> str:
 
 
 def _added(document: Mapping[str, Any]) -> str:
-    steps = list(document["added"][0]["accuracy"])
+    steps = list(map(int, document["added"][0]["accuracy"]))
     rows = []
     for row in document["added"]:
         label = f"`{row['method']}`, V(0) = {_name(row['options']['initial_potential'])}"
@@ -132,11 +132,9 @@ def _added(document: Mapping[str, Any]) -> str:
 
 
 def _published(row: Mapping[str, Any], steps: Iterable[int]) -> list[str]:
-    shown = {
-        int(T): f"{value:.2f}" + ("" if int(T) in row["read"] else RECALLED) for T, value in row["accuracy"].items()
-    }
+    shown = {T: f"{value:.2f}" + ("" if int(T) in row["read"] else RECALLED) for T, value in row["accuracy"].items()}
     dense = NONE if row["dense"] is None else f"{row['dense']:.2f}"
-    return [f"published: {row['source']}, {row['network']}", dense, *(shown.get(int(T), NONE) for T in steps)]
+    return [f"published: {row['source']}, {row['network']}", dense, *(shown.get(str(T), NONE) for T in steps)]
 
 
 def _recalled(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -147,17 +145,16 @@ def _recalled(rows: Iterable[Mapping[str, Any]]) -> str:
 
 def _accuracies(label: str, row: Mapping[str, Any], steps: Iterable[int], dense: float | None) -> list[str]:
     """A line of percents."""
-    found = {int(T): value for T, value in row["accuracy"].items() if value is not None}
+    found = [row["accuracy"].get(str(T)) for T in steps]
     return [
         label,
         NONE if dense is None else f"{dense:.2f}",
-        *(f"{100 * found[int(T)]:.2f}" if int(T) in found else NONE for T in steps),
+        *(NONE if value is None else f"{100 * value:.2f}" for value in found),
     ]
 
 
 def _gaps(row: Mapping[str, Any], steps: Iterable[int], dense: float) -> list[str]:
-    found = {int(T): value for T, value in row["accuracy"].items()}
-    return [f"{100 * (dense - found[T]):.2f}" for T in steps]
+    return [f"{100 * (dense - row['accuracy'][str(T)]):.2f}" for T in steps]
 
 
 def _percents(row: Mapping[str, Any]) -> list[float]:
