@@ -22,6 +22,7 @@ from fastsnn.program import (
     Layer,
     NeuronLayer,
     PlaneLayer,
+    PotentialLayer,
     Program,
     RouteLayer,
     ValueLayer,
@@ -57,6 +58,7 @@ class Simulation:
         self.given: Tensor | None = None
         self.potential: dict[str, Tensor | None] = {}
         self.gates: dict[str, Tensor] = {}
+        self.states: dict[str, Tensor] = {}
         self.sums: dict[str, Tensor] = {}
         self.silent: dict[str, Tensor] = {}
         # where times are wanted: of each layer in the last call of `advance`
@@ -156,6 +158,8 @@ class Simulation:
             return self._gate(layer, results[layer.source], T)
         if isinstance(layer, CountLayer):
             return counted(layer, results[layer.source])
+        if isinstance(layer, PotentialLayer):
+            return self._integrate(layer, results, T)
         if isinstance(layer, RouteLayer) and layer.spiking:
             route = self.prepared.routes.get(layer.name, layer.dense)
             words = [results[s] for s in self.prepared.sources[layer.name]]
@@ -203,6 +207,7 @@ class Simulation:
         for name, v in self.potential.items():
             counted = self.program.neurons[name].neuron.firing.counted
             self.potential[name] = v if v is None else v[:, images] if counted else v[images]
+        self.states = {name: state[:, images] for name, state in self.states.items()}
         for held in (self.gates, self.sums, self.silent, self.static):
             held.update({name: value[images] for name, value in held.items()})
         self.batch = len(images)
@@ -216,7 +221,7 @@ class Simulation:
         for name, v in self.potential.items():
             if v is not None:
                 self.silent[name] = v <= USED_UP * self.program.neurons[name].threshold.double()
-        self.potential, self.gates, self.sums, self.steps = {}, {}, {}, 0
+        self.potential, self.gates, self.states, self.sums, self.steps = {}, {}, {}, {}, 0
 
     def _gate(self, layer: GateLayer, words: Tensor, T: int) -> Tensor:
         # unused channels are pooled as well, which is less work than leaving them out
@@ -224,6 +229,14 @@ class Simulation:
         if after is not None:
             self.gates[layer.name] = after
         return out[..., : words.shape[-1]]
+
+    def _integrate(self, layer: PotentialLayer, results: dict[str, Tensor], T: int) -> Tensor:
+        """Numbers [T, B, *S, C]: what neurons hold at each step."""
+        read = [self.numbers(source, results, T).to(self.real) for source in layer.sources]
+        inputs, *spikes = (numbers.unflatten(0, (T, self.batch)) for numbers in read)
+        state = self.states.get(layer.name)
+        out, self.states[layer.name] = layer.over_time(inputs, spikes[0] if spikes else None, state)
+        return out
 
     def _read(self, kept: dict[str, Tensor], T: int, over_time: bool) -> list[Tensor]:
         """Adds a chunk to the sums over time and applies the head to the means: at its end, or at each step."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fastsnn.neurons import Neuron as Rules
+from fastsnn.program.potential import NUMBERS
 from fastsnn.windows import Pooling, Shape
 
 
@@ -98,6 +99,7 @@ class Given:
 
     threshold, gain, drift, start   float64, spreading over the channels-last shape; `start` is V before the first step
     worth                           of a spike, in the network's own units
+    origin                          what V is measured from: 0 of it is this much in the network
     rules                           reset, comparator, leak
     """
 
@@ -107,6 +109,24 @@ class Given:
     drift: Tensor
     start: Tensor
     worth: Tensor
+    origin: Tensor
+
+    def numbers(self, shape: Shape) -> dict[str, Tensor]:
+        """Those of a `PotentialLayer`, in which what drifts beside a synapse is one number with the rest."""
+        drift = self.drift + self.threshold * getattr(self.rules, "drift", 0.0)
+        found = {name: getattr(self, name) for name in NUMBERS} | {"drift": drift}
+        return {name: reduced(value, shape) for name, value in found.items()}
+
+
+@dataclass(frozen=True)
+class Potential:
+    """What the spiking neurons `given` hold at each step, from their input and, where they spike, their spikes.
+
+    shows   one of `fastsnn.program.potential.SHOWN`
+    """
+
+    given: str
+    shows: str
 
 
 @dataclass(frozen=True)
@@ -124,7 +144,7 @@ class Refused:
     reason: str
 
 
-Payload = Input | Conv | Linear | Affine | Add | Window | MaxPool | Move | Neuron | Head | Refused
+Payload = Input | Conv | Linear | Affine | Add | Window | MaxPool | Move | Neuron | Potential | Head | Refused
 
 
 @dataclass(frozen=True)
@@ -152,20 +172,24 @@ class Graph:
         return self.nodes[unique]
 
     def users(self) -> dict[str, list[str]]:
-        """Name -> the nodes that read it, once for each reading; an output counts as a reader."""
+        """Name -> the nodes that read it, once for each reading; an output counts as a reader.
+
+        The potential of neurons that spike is none of what drives them, which it has computed once more.
+        """
         users: dict[str, list[str]] = {name: [] for name in self.nodes}
         for node in self.nodes.values():
-            for source in node.inputs:
+            shown = isinstance(node.payload, Potential) and len(node.inputs) > 1
+            for source in node.inputs[shown:]:
                 users[source].append(node.name)
         for name in self.outputs:
             users[name].append("output")
         return users
 
     def driving(self) -> set[str]:
-        """Nodes that some neuron depends on; the others run on the mean over time."""
+        """Nodes that some neuron, or a potential, depends on; the others run on the mean over time."""
         driving: set[str] = set()
         for node in reversed(self.nodes.values()):
-            if node.name in driving or isinstance(node.payload, Neuron):
+            if node.name in driving or isinstance(node.payload, Neuron | Potential):
                 driving.update((node.name, *node.inputs))
         return driving
 

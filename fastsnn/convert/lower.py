@@ -29,6 +29,7 @@ from fastsnn.convert.graph import (
     Move,
     Neuron,
     Node,
+    Potential,
     Window,
     reduced,
 )
@@ -42,6 +43,7 @@ from fastsnn.program import (
     Layer,
     MaxPoolLayer,
     NeuronLayer,
+    PotentialLayer,
     Program,
     RouteLayer,
     ValueLayer,
@@ -108,6 +110,8 @@ class _Lowering:
                 return self.max_pool(node, pooling, policy)
             case Neuron(given=str(name)):
                 return self.spike(node, self.given[name])
+            case Potential(name, shows):
+                return self.integrate(node, self.given[name], shows)
             case Neuron(bound):
                 return self.fire(node, bound)
             case Head(function, dim):
@@ -211,8 +215,7 @@ class _Lowering:
             joined = torch.cat([*parts, torch.full((1,), outside, dtype=torch.float64)])
             return reduced(joined[flat].reshape(node.shape), node.shape)
 
-        unit = moved([s.unit for s in sources], 1.0)
-        offset = moved([s.offset for s in sources], 0.0)
+        unit, offset = moved([s.unit for s in sources], 1.0), moved([s.offset for s in sources], 0.0)
         if all(u.unit.ndim == 0 and torch.equal(u.unit, sources[0].unit) for u in sources):
             unit = sources[0].unit
         order = None if len(sources) == 1 and movement.is_identity(index, sources[0].layer.shape) else index
@@ -248,6 +251,13 @@ class _Lowering:
         layer = NeuronLayer(node.name, node.shape, folded, terms, bias, given.worth, ceiling, given.rules)
         layer.initial_potential = reduced(given.start / given.threshold, node.shape)
         return Stored(self.add(layer), given.worth)
+
+    def integrate(self, node: Node, given: Given, shows: str) -> Stored:
+        """What neurons hold at each step; what drives them is computed once more for it, as numbers."""
+        source, *spikes = node.inputs
+        read, fired = self.plain(source).layer.name, self.stored(spikes[0]).layer.name if spikes else None
+        more = (shows, given.rules, given.numbers(node.shape))
+        return Stored(self.add(PotentialLayer(node.name, node.shape, (node.name,), read, fired, *more)))
 
     def current(self, node: Node) -> Pending:
         """What drives neurons, as a sum that is theirs alone."""

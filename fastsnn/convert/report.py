@@ -18,6 +18,7 @@ from fastsnn.program import (
     MaxPoolLayer,
     NeuronLayer,
     PlaneLayer,
+    PotentialLayer,
     Program,
     RouteLayer,
     ScaleTerm,
@@ -129,6 +130,8 @@ def _kind(layer: Layer, inner: bool, layers: Mapping[str, Layer]) -> str:
         return "route of spikes" if layer.spiking and inner else "route"
     if isinstance(layer, HeadLayer):
         return layer.function
+    if isinstance(layer, PotentialLayer):
+        return "membrane potential" if layer.shows != "current" else "synaptic current"
     if isinstance(layer, ValueLayer):
         return "+".join(_terms(layer.terms, layers))
     return type(layer).__name__
@@ -169,7 +172,7 @@ def _remark(layer: Layer, graph: Graph, max_pool: str, inner: set[str], timed: s
         remarks.append("once, constant over time")
     elif isinstance(layer, MaxPoolLayer) and not layer.spiking:
         remarks.append("largest number of each step")
-    elif isinstance(layer, ValueLayer):
+    elif isinstance(layer, ValueLayer | PotentialLayer):
         remarks.append("numbers at every step")
     if max_pool == "average" and any("max_pool" in graph.nodes[n].origin for n in layer.folded if n in graph.nodes):
         remarks.append("max pool replaced by average pool: equal only if trained so")

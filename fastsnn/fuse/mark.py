@@ -1,4 +1,7 @@
-"""What stands for spiking neurons while a network is traced: an operator that has nothing but their name."""
+"""What stands for spiking neurons while a network is traced: operators that have nothing but their name.
+
+They read the state that the network hands on, though only to keep every call alive and its order known.
+"""
 
 from typing import Any
 
@@ -7,44 +10,50 @@ from torch import Tensor, nn
 
 
 @torch.library.custom_op("fastsnn::spiking", mutates_args=())
-def spiking(x: Tensor, name: str) -> Tensor:
+def spiking(x: Tensor, state: list[Tensor], name: str) -> Tensor:
     return x.clone()
 
 
 @spiking.register_fake
-def _(x: Tensor, name: str) -> Tensor:
+def _(x: Tensor, state: list[Tensor], name: str) -> Tensor:
     return torch.empty_like(x)
 
 
 @torch.library.custom_op("fastsnn::potential", mutates_args=())
-def potential(x: Tensor, name: str) -> Tensor:
-    raise RuntimeError(f"the potentials of {name} are not known outside of the kernels")
+def potential(x: Tensor, spikes: Tensor | None, state: list[Tensor], name: str, shows: str) -> Tensor:
+    return x.clone()
 
 
 @potential.register_fake
-def _(x: Tensor, name: str) -> Tensor:
+def _(x: Tensor, spikes: Tensor | None, state: list[Tensor], name: str, shows: str) -> Tensor:
     return torch.empty_like(x)
 
 
 class Mark(nn.Module):
     """Stands for the neurons `name`.
 
-    pair    they are given and return their state, which is None here
-    states  how many tensors their state has that they are given and return, of which only the shape is known here
+    pair     they are given and return a state, which is None here
+    shows    what they return of their state beside their spikes, see `fastsnn.program.potential.SHOWN`
+    silent   they never spike
+    readout  they return their potential in place of spikes
     """
 
-    def __init__(self, name: str, pair: bool, states: int = 0) -> None:
+    def __init__(
+        self, name: str, pair: bool = False, shows: tuple[str, ...] = (), silent: bool = False, readout: bool = False
+    ) -> None:
         super().__init__()
-        self.name, self.pair, self.states = name, pair, states
+        self.name, self.pair, self.shows, self.silent, self.readout = name, pair, shows, silent, readout
 
     def forward(self, x: Tensor, *state: Any, **named: Any) -> Any:
-        out = spiking(x, self.name)
-        if self.states:
-            return (out, *(potential(x, self.name) for _ in range(self.states)))
+        before = [value for value in (*state, *named.values()) if isinstance(value, Tensor)]
+        out = potential(x, None, before, self.name, "before") if self.readout else spiking(x, before, self.name)
+        spikes = None if self.silent else out
+        if self.shows:
+            return (out, *(potential(x, spikes, before, self.name, shows) for shows in self.shows))
         return (out, None) if self.pair else out
 
     def reset_mem(self) -> Any:
         """As snnTorch's neurons give their first state."""
-        return None if self.states < 2 else (None,) * self.states
+        return None if len(self.shows) < 2 else (None,) * len(self.shows)
 
     init_leaky = init_lapicque = init_synaptic = reset_mem

@@ -1,7 +1,7 @@
-"""Norse's modules (1.1.0): IAF, LIF, and LIF without a synaptic current ("box"); others stay as they are.
+"""Norse's modules (1.1.0): IAF, LIF and LI, these also without a synaptic current ("box"); others stay as they are.
 
 i += I;   v += dt tau_mem_inv ((v_leak - v) + i);   i -= dt tau_syn_inv i          (box: i = I)
-spike where v > v_th;   v = v_reset, or v -= v_th
+spike where v > v_th;   v = v_reset, or v -= v_th       (LI: v is the output)
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from fastsnn.convert.rules.call import Refusal
-from fastsnn.fuse.spec import Seen, Spec, leaky
+from fastsnn.fuse.spec import Seen, Spec, integrator, leaky
 
 PACKAGE = "norse"
 
@@ -24,6 +24,11 @@ def seen(module: Any) -> Seen | None:
         return Seen(_box(module), pair=True)
     if name in ("LIF", "LIFCell"):
         return Seen(_lif(module), pair=True)
+    if name in ("LI", "LICell"):
+        synapse = 1 - _double(module.dt * module.p.tau_syn_inv)
+        return Seen(_integrator(module, synapse=synapse), pair=True, readout=True)
+    if name == "LIBoxCell":
+        return Seen(_integrator(module), pair=True, readout=True)
     if name == "Lift":
         return Seen(instead=module.lifted_module)
     if any(base.__name__ in ("SNN", "SNNCell", "SNNRecurrent", "SNNRecurrentCell") for base in type(module).__mro__):
@@ -40,16 +45,27 @@ def reset(module: Any) -> None:
     """States are arguments."""
 
 
+def _double(number: Any) -> Any:
+    """So that what is taken from 1 is the library's own number, not rounded once more."""
+    return number.double() if isinstance(number, Tensor) else number
+
+
+def _integrator(cell: Any, **more: Any) -> Spec:
+    p = cell.p
+    share = _double(cell.dt * p.tau_mem_inv)
+    return integrator(1 - share, gain=share, drift=share * p.v_leak, start=p.v_leak, **more)
+
+
 def _lif(cell: Any) -> Spec:
     p = cell.p
-    share, synapse = cell.dt * p.tau_mem_inv, 1 - cell.dt * p.tau_syn_inv
+    share, synapse = _double(cell.dt * p.tau_mem_inv), 1 - _double(cell.dt * p.tau_syn_inv)
     common = {"gain": share, "drift": share * p.v_leak, "start": p.v_leak}
     return leaky(1 - share, p.v_th, comparator=">", hard=p.v_reset, synapse=synapse, **common)
 
 
 def _box(cell: Any) -> Spec:
     p = cell.p
-    share = cell.dt * p.tau_mem_inv
+    share = _double(cell.dt * p.tau_mem_inv)
     ways = {"reset_value": p.v_reset, "reset_subtract": None}
     name = getattr(p.reset_method, "__name__", str(p.reset_method))
     if name not in ways:

@@ -1,4 +1,4 @@
-"""sinabs' modules (3.1.3): IAF and LIF, also squeezed, with one or more spikes a step; sum pooling; time as batch."""
+"""sinabs' modules (3.1.3): IAF and LIF with one or more spikes a step, leaky integrators, all also squeezed; sums."""
 
 from typing import Any
 
@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from fastsnn.convert.rules.call import Refusal
 from fastsnn.firing import levels
-from fastsnn.fuse.spec import Seen, Spec, leaky
+from fastsnn.fuse.spec import Seen, Spec, integrator, leaky
 from fastsnn.neurons import Graded
 
 PACKAGE = "sinabs"
+INTEGRATORS = ("ExpLeak", "ExpLeakSqueeze")
 NEURONS = ("IAF", "IAFSqueeze", "LIF", "LIFSqueeze")
 # of neurons without a limit: what is above stays in the potential for the next step
 MOST_SPIKES = 31
@@ -21,6 +22,8 @@ def seen(module: Any) -> Seen | None:
     name = type(module).__name__
     if name in NEURONS:
         return Seen(_leaky(module))
+    if name in INTEGRATORS:
+        return Seen(_integrator(module), readout=True)
     if name in ("FlattenTime", "UnflattenTime"):
         return Seen(instead=nn.Identity())
     if name == "Repeat":
@@ -30,7 +33,7 @@ def seen(module: Any) -> Seen | None:
         pool = nn.AvgPool2d(module.kernel_size, module.stride, ceil_mode=module.ceil_mode, divisor_override=1)
         return Seen(instead=pool)
     if any(base.__name__ == "StatefulLayer" for base in type(module).__mro__):
-        return Seen(stays=f"neurons of the kind {name} are not among {', '.join(NEURONS)}")
+        return Seen(stays=f"neurons of the kind {name} are not among {', '.join((*NEURONS, *INTEGRATORS))}")
     return None
 
 
@@ -42,6 +45,13 @@ def step(module: Any, x: Tensor) -> Any:
 def reset(module: Any) -> None:
     if hasattr(module, "reset_states"):
         module.reset_states()
+
+
+def _integrator(layer: Any) -> Spec:
+    if layer.min_v_mem is not None:
+        raise Refusal("its potential has a lower bound, min_v_mem")
+    alpha = layer.alpha_mem_calculated.detach().double()
+    return integrator(alpha, gain=1 - alpha if layer.norm_input else 1.0)
 
 
 def _leaky(layer: Any) -> Spec:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fastsnn.convert.graph import Graph, Input, Neuron
+from fastsnn.convert.graph import Graph, Input, Neuron, Potential
 from fastsnn.convert.lower import lower
 from fastsnn.convert.maxpool import apply_policy
 from fastsnn.convert.quantise import to_precision
@@ -76,12 +76,15 @@ def marked(model: nn.Module) -> tuple[nn.Module, dict[str, Spec]]:
                 raise ConversionError(f"{name} ({type(each.module).__name__}): {each.what.stays}")
             if each.what.spec is not None:
                 specs[name] = each.what.spec
-            holder.set_submodule(each.path, _instead(name, each.what))
+            holder.set_submodule(each.path, instead(name, each.what))
     return holder["model"], specs
 
 
-def _instead(name: str, what: Seen) -> nn.Module:
-    return Mark(name, what.pair) if what.instead is None else what.instead
+def instead(name: str, what: Seen) -> nn.Module:
+    """What stands in place of a module while the network is traced."""
+    if what.instead is not None:
+        return what.instead
+    return Mark(name, what.pair, what.shows, what.spec is not None and what.spec.silent, what.readout)
 
 
 def fused(model: nn.Module, example: Tensor, precision: str, spikes: bool = False) -> FusedNetwork:
@@ -128,15 +131,19 @@ def _named(graph: Graph) -> Graph:
 def program_of(graph: Graph, specs: Mapping[str, Spec], precision: str) -> Program:
     """The program of a graph with neurons that are given."""
     given: dict[str, Any] = {}
-    times: dict[str, int] = {}
+    seen: set[Any] = set()
     for node in graph.nodes.values():
-        if isinstance(node.payload, Neuron) and node.payload.given is not None:
-            name = node.payload.given
-            times[name] = times.get(name, 0) + 1
-            if times[name] > 1:
-                raise ConversionError(f"{name} is called more than once in a step: its state would be shared")
-            try:
-                given[name] = specs[name].given((node.shape[-1], *node.shape[:-1]))
-            except Refusal as reason:
-                raise ConversionError(f"{name}: {reason}") from reason
+        payload = node.payload
+        if not isinstance(payload, Neuron | Potential) or payload.given is None:
+            continue
+        name = payload.given
+        if payload in seen:
+            raise ConversionError(f"{name} is called more than once in a step: its state would be shared")
+        seen.add(payload)
+        if isinstance(payload, Neuron) and specs[name].silent:
+            raise ConversionError(f"{name}: without a reset its spikes have no kernel; its potential has one")
+        try:
+            given[name] = specs[name].given((node.shape[-1], *node.shape[:-1]))
+        except Refusal as reason:
+            raise ConversionError(f"{name}: {reason}") from reason
     return to_precision(lower(graph, {}, IF(), given), precision, {})

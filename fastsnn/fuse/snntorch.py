@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fastsnn.convert.rules.call import Refusal
-from fastsnn.fuse.spec import Seen, Spec, leaky, one
+from fastsnn.fuse.spec import Seen, Spec, integrator, leaky, one
 
 PACKAGE = "snntorch"
 KNOWN = ("Leaky", "Lapicque", "Synaptic")
@@ -24,10 +24,12 @@ def seen(module: Any) -> Seen | None:
     """What a module of the library is; None for layers without a state, which run as they are."""
     name = type(module).__name__
     if name in KNOWN:
-        if not module.init_hidden:
-            return Seen(_leaky(module), states=2 if name == "Synaptic" else 1)
-        # with its state as a result, which is then None
-        return Seen(_leaky(module), pair=bool(module.output))
+        # a reset that comes a step late is not yet in the potential that is returned
+        potential = "before" if getattr(module, "reset_delay", True) else "after"
+        state = ("current", potential) if name == "Synaptic" else (potential,)
+        handed = not module.init_hidden
+        shows = state if handed or module.output else ()
+        return Seen(_leaky(module, alone=not shows), shows=shows, handed=handed)
     if any(base.__name__ == "SpikingNeuron" for base in type(module).__mro__):
         return Seen(stays=f"neurons of the kind {name} are not among {', '.join(KNOWN)}")
     return None
@@ -43,13 +45,14 @@ def reset(module: Any) -> None:
         module.reset_mem()
 
 
-def _leaky(node: Any) -> Spec:
+def _leaky(node: Any, alone: bool) -> Spec:
+    """The neurons; `alone`: they return nothing but spikes."""
     if node.inhibition:
         raise Refusal("its neurons inhibit each other")
     if node.state_quant:
         raise Refusal("its potentials are quantised")
-    if node.reset_mechanism == "none":
-        raise Refusal('reset_mechanism="none" has no kernel')
+    if node.reset_mechanism == "none" and alone:
+        raise Refusal('spikes with reset_mechanism="none" have no kernel')
     lapicque = type(node).__name__ == "Lapicque"
     if lapicque:
         # V += (time_step / C) I - time_step / (R C) V
@@ -57,9 +60,12 @@ def _leaky(node: Any) -> Spec:
         kept, gain = 1 - step / (R * C), step / C
     else:
         kept, gain = torch.as_tensor(node.beta).detach().double().clamp(0, 1), torch.ones(())
-    common = {"comparator": ">", "worth": node.graded_spikes_factor, "gain": gain}
+    common: dict[str, Any] = {"gain": gain}
     if type(node).__name__ == "Synaptic":
         common["synapse"] = torch.as_tensor(node.alpha).detach().double().clamp(0, 1)
+    if node.reset_mechanism == "none":
+        return integrator(kept, **common)
+    common |= {"comparator": ">", "worth": node.graded_spikes_factor}
     at_once = not getattr(node, "reset_delay", True)
     if node.reset_mechanism == "zero":
         if type(node).__name__ != "Leaky" and not at_once:

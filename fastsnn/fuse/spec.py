@@ -1,6 +1,7 @@
 """What spiking neurons of any library are, in one form that kernels run."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,8 @@ class Spec:
         V = leak V + gain I + drift;   where V is at the threshold:   a spike, V -= threshold (soft) or V = 0 (hard)
 
     Numbers spread over an image's [C, *S] from the right, or are one a channel [C] where they are `per_channel`;
-    `start` is V before the first step, `rules` has the leak.
+    `start` is V before the first step, `rules` has the leak. `origin` is what V is measured from in the library.
+    Neurons that are `silent` never spike: they have a potential, and no threshold.
     """
 
     rules: Neuron
@@ -30,21 +32,27 @@ class Spec:
     start: Number = 0.0
     worth: Number = 1.0
     per_channel: bool = False
+    origin: Number = 0.0
+    silent: bool = False
 
     def given(self, shape: Shape) -> Given:
         """The same for neurons of a logical shape (C, *S). Raises `Refusal` where numbers do not spread over it."""
-        numbers = [_plain(n) for n in (self.threshold, self.gain, self.drift, self.start, self.worth)]
+        numbers = [_plain(n) for n in self._numbers]
         if self.per_channel:
             numbers = [column(n, len(shape) - 1) if n.ndim else n for n in numbers]
         try:
-            threshold, gain, drift, start, worth = (per_sample(n, shape) for n in numbers)
+            threshold, gain, drift, start, worth, origin = (per_sample(n, shape) for n in numbers)
         except RuntimeError as error:
             raise Refusal(f"its numbers do not spread over neurons of shape {list(shape)}") from error
         if not bool((threshold > 0).all()):
             raise Refusal("its threshold is not above where its potential is reset to")
         if not bool((gain > 0).all()):
             raise Refusal("its input has no weight")
-        return Given(self.rules, threshold, gain, drift, start, worth)
+        return Given(self.rules, threshold, gain, drift, start, worth, origin)
+
+    @property
+    def _numbers(self) -> tuple[Number, ...]:
+        return (self.threshold, self.gain, self.drift, self.start, self.worth, self.origin)
 
 
 @dataclass(frozen=True)
@@ -54,15 +62,19 @@ class Seen:
     spec       of neurons that kernels run; None of other modules
     stays      of neurons, or of layers with a state, that kernels do not run: why
     instead    a module without a state that does the same in one step
-    pair       it returns its output and its state, and is given its state
-    states     tensors of its state that are arguments and results of each call, where the network keeps them
+    pair       it returns its output and its state, which is none of `shows`, and is given its state
+    shows      tensors of its state that it returns beside its spikes, see `fastsnn.program.potential.SHOWN`
+    handed     those are arguments of its next call, too: the network keeps them
+    readout    it returns its potential in place of spikes
     """
 
     spec: Spec | None = None
     stays: str = ""
     instead: nn.Module | None = field(default=None, compare=False)
     pair: bool = False
-    states: int = 0
+    shows: tuple[str, ...] = ()
+    handed: bool = False
+    readout: bool = False
 
 
 def leaky(
@@ -97,7 +109,12 @@ def leaky(
         beside = one(shifted / (theta - origin), "drift")
         rules = Synaptic(one(synapse, "synaptic constant"), reset, comparator, kept, beside)
         shifted = torch.zeros_like(shifted)
-    return Spec(rules, theta - origin, gain, shifted, _plain(start) - origin, worth)
+    return Spec(rules, theta - origin, gain, shifted, _plain(start) - origin, worth, origin=origin)
+
+
+def integrator(leak: Number, **more: Any) -> Spec:
+    """A leaky integrator, which never spikes; `more` as in `leaky`."""
+    return replace(leaky(leak, 1.0, comparator=">", **more), silent=True)
 
 
 def one(value: Number, what: str) -> float:

@@ -96,7 +96,7 @@ class _Network(nn.Module):
     def _module(self, name: str, node: Any, kind: str, neurons: Callable[[Any], Spec]) -> nn.Module:
         if kind in NEURONS:
             self.specs[name] = neurons(node)
-            return Mark(name, pair=False)
+            return Mark(name)
         if kind not in MODULES:
             raise Refusal(f"nodes that run are {', '.join((*MODULES, *NEURONS))}")
         return MODULES[kind](node)

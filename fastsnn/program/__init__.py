@@ -12,6 +12,7 @@ from fastsnn.program.layers import (
     RouteLayer,
     ValueLayer,
 )
+from fastsnn.program.potential import PotentialLayer
 from fastsnn.program.program import Program
 from fastsnn.program.terms import ConvTerm, LinearTerm, ScaleTerm, Term, WindowTerm
 
@@ -26,6 +27,7 @@ __all__ = [
     "MaxPoolLayer",
     "NeuronLayer",
     "PlaneLayer",
+    "PotentialLayer",
     "Program",
     "RouteLayer",
     "ScaleTerm",

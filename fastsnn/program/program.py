@@ -6,6 +6,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from fastsnn.program.layers import GateLayer, InputLayer, Layer, NeuronLayer, PlaneLayer
+from fastsnn.program.potential import PotentialLayer
 
 
 class Program(nn.Module):
@@ -73,19 +74,22 @@ class Program(nn.Module):
         return any(isinstance(layer, NeuronLayer) and layer.neuron.waits for layer in self._layers)
 
     def timed(self) -> set[str]:
-        """Layers whose result changes from step to step: what spikes, an input that does, and all that reads them."""
+        """Layers whose result changes from step to step: what spikes or has a state, an input that does, all that
+        reads them."""
         timed: set[str] = set()
         for layer in self.layers.values():
             given = isinstance(layer, InputLayer) and layer.timed
-            if given or layer.spiking or any(source in timed for source in layer.sources):
+            own = layer.spiking or isinstance(layer, PotentialLayer)
+            if given or own or any(source in timed for source in layer.sources):
                 timed.add(layer.name)
         return timed
 
     def inner(self) -> set[str]:
-        """Layers that some neuron (or gate) depends on; the others, the head, run once on the mean over time."""
+        """Layers that some neuron, gate or potential depends on; the others, the head, run once on the mean over
+        time."""
         inner: set[str] = set()
         for layer in reversed(self.layers.values()):
-            if isinstance(layer, NeuronLayer | GateLayer | PlaneLayer):
+            if isinstance(layer, NeuronLayer | GateLayer | PlaneLayer | PotentialLayer):
                 inner.add(layer.name)
             if layer.name in inner:
                 inner.update(layer.sources)

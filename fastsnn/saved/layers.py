@@ -19,12 +19,14 @@ from fastsnn.program import (
     MaxPoolLayer,
     NeuronLayer,
     PlaneLayer,
+    PotentialLayer,
     RouteLayer,
     ScaleTerm,
     Term,
     ValueLayer,
     WindowTerm,
 )
+from fastsnn.program.potential import NUMBERS
 from fastsnn.windows import Pooling
 
 Data = dict[str, Any]
@@ -46,7 +48,7 @@ def described(layer: Layer, at: str) -> tuple[Data, dict[str, Tensor]]:
     if isinstance(layer, NeuronLayer):
         kept = {name: getattr(layer, name) for name in STATE}
         tensors |= {f"{at}/{name}": value for name, value in kept.items() if value is not None}
-        found["neuron"] = {"kind": type(layer.neuron).__name__} | asdict(layer.neuron)
+        found["neuron"] = _neuron_data(layer.neuron)
     elif isinstance(layer, GateLayer):
         found |= {"source": layer.source, "pooling": asdict(layer.pooling), "policy": layer.policy}
     elif isinstance(layer, MaxPoolLayer):
@@ -59,6 +61,10 @@ def described(layer: Layer, at: str) -> tuple[Data, dict[str, Tensor]]:
     elif isinstance(layer, RouteLayer):
         found["sources"] = layer.sources
         tensors |= {} if layer.index is None else {f"{at}/index": layer.index}
+    elif isinstance(layer, PotentialLayer):
+        found |= {"source": layer.source, "spikes": layer.spikes, "shows": layer.shows}
+        found["neuron"] = _neuron_data(layer.rules)
+        tensors = {f"{at}/{name}": getattr(layer, name) for name in NUMBERS}
     elif isinstance(layer, HeadLayer):
         found |= {"source": layer.source, "function": layer.function, "dim": layer.dim}
     elif isinstance(layer, InputLayer):
@@ -89,6 +95,10 @@ def rebuilt(data: Mapping[str, Any], at: str, tensors: Mapping[str, Tensor], kno
     if kind == "RouteLayer":
         return RouteLayer(name, shape, folded, [known[s] for s in data["sources"]], tensors.get(f"{at}/index"))
     source = known[data["source"]]
+    if kind == "PotentialLayer":
+        numbers = {number: tensors[f"{at}/{number}"] for number in NUMBERS}
+        rules = _neuron(data["neuron"])
+        return PotentialLayer(name, shape, folded, source.name, data["spikes"], data["shows"], rules, numbers)
     if kind == "PlaneLayer":
         return PlaneLayer(source, data["plane"])
     if kind == "HeadLayer":
@@ -128,6 +138,10 @@ def _rebuilt_term(data: Mapping[str, Any], at: str, tensors: Mapping[str, Tensor
     term: Term = kind(*common, *more)  # type: ignore[arg-type]
     term.shift = data["shift"]
     return term
+
+
+def _neuron_data(neuron: Neuron) -> Data:
+    return {"kind": type(neuron).__name__} | asdict(neuron)
 
 
 def _neuron(data: Mapping[str, Any]) -> Neuron:

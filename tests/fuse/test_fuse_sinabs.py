@@ -51,6 +51,19 @@ def test_each_neuron(name):
     assert torch.equal(fused(x), wanted)
 
 
+@pytest.mark.parametrize("normed", [False, True])
+def test_an_integrator_at_the_end(normed):
+    spiking = network(CASES["lif"], by=9.0)
+    end = layers.ExpLeakSqueeze(batch_size=BATCH, tau_mem=5.0, norm_input=normed)
+    model = livelier(nn.Sequential(*spiking, nn.Linear(8, 3), end), by=1.0)
+    x = torch.rand(T, BATCH, 2, 10, 10, dtype=torch.float64)
+    fused = fastsnn.fuse(model, x, precision="float64")
+    wanted = by_itself(model, x)
+    assert fused.report.stayed == () and wanted.abs().max() > 0.1
+    # behind spikes that are equal: sums of 8 weights, in another order
+    assert torch.allclose(fused(x), wanted, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     "neurons, message",
     [

@@ -58,15 +58,27 @@ def test_an_input_of_spikes_stays_one(tmp_path):
         other(x / 2)
 
 
-def test_synapses_and_results_that_are_none(tmp_path):
+class Beside(nn.Module):
+    """Gives what a network gives, and nothing beside it."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return {"found": self.inner(x), "nothing": None}
+
+
+def test_synapses_potentials_and_results_that_are_none(tmp_path):
     snntorch = pytest.importorskip("snntorch", reason="snnTorch is not installed")
     torch.manual_seed(0)
     neurons = snntorch.Synaptic(alpha=0.7, beta=0.8, init_hidden=True)
     last = snntorch.Leaky(beta=0.9, init_hidden=True, output=True)
-    model = nn.Sequential(nn.Linear(6, 8), neurons, nn.Linear(8, 4), last)
+    model = Beside(nn.Sequential(nn.Linear(6, 8), neurons, nn.Linear(8, 4), last))
     livelier(model)
     x = torch.rand(T, 3, 6)
-    assert same(fastsnn.fuse(model, x), tmp_path, x)(x)[1] is None
+    found = same(fastsnn.fuse(model, x), tmp_path, x)(x)
+    assert found["nothing"] is None and found["found"][1].shape == (T, 3, 4)
 
 
 def test_several_spikes_a_step(tmp_path):

@@ -52,6 +52,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "batch_norm": linear.batch_norm,
     "relu": activation.relu,
     "spiking": activation.spiking,
+    "potential": activation.potential,
     "hardtanh": activation.hardtanh,
     "clamp": activation.clamp,
     "clip": activation.clamp,

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastsnn.convert.graph import Neuron, Node
+from fastsnn.convert.graph import Neuron, Node, Potential
 from fastsnn.convert.rules.call import Call, Refusal, per_sample
 
 
@@ -14,8 +14,14 @@ def relu(call: Call, x: Node) -> Node:
     return x if isinstance(x.payload, Neuron) else call.add(Neuron(), x)
 
 
-def spiking(call: Call, x: Node, name: str) -> Node:
+def spiking(call: Call, x: Node, state: Any, name: str) -> Node:
     return call.add(Neuron(given=name), x)
+
+
+def potential(call: Call, x: Node, spikes: Node | None, state: Any, name: str, shows: str) -> Node:
+    if spikes is None:
+        return call.add(Potential(name, shows), x)
+    return call.graph.add(f"{name}.{shows}", Potential(name, shows), (x.name, spikes.name), call.shape, call.origin)
 
 
 def clamp(call: Call, x: Node, low: Any = None, high: Any = None) -> Node:
