@@ -13,6 +13,7 @@ potentials is computed behind it, of all steps.
 import copy
 from collections.abc import Iterable, Set
 from operator import attrgetter, getitem
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -51,6 +52,12 @@ class FusedLoop(nn.Module):
             raise ValueError(f"this network was fused for {self.T} steps, got a sequence of {x.shape[0]}")
         outputs = self.step(x, self.T) if self.held else self.step(x)
         return tree_unflatten(self.behind(x, *outputs), self.spec)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the whole network as one .safetensors file, see `fastsnn.saved.save`; `fastsnn.load` reads it."""
+        from fastsnn.saved import save
+
+        return save(self, path)
 
 
 def loops(model: nn.Module) -> bool:
