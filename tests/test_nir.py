@@ -227,3 +227,75 @@ def test_files_that_norse_writes(tmp_path):
                 wanted.append(out)
         assert 0 < torch.stack(wanted).mean() < 1
         assert torch.equal(fused(x), torch.stack(wanted)), cell
+
+
+def test_integrators_that_norse_writes(tmp_path):
+    norse = pytest.importorskip("norse.torch", reason="Norse is not installed")
+    export = pytest.importorskip("norse.torch.utils.export_nir")
+    parameters = norse.LIBoxParameters(tau_mem_inv=torch.full((6,), 100.0), v_leak=torch.full((6,), 0.2))
+    model = norse.SequentialState(nn.Linear(16, 6), norse.LIBoxCell(parameters))
+    nir.write(tmp_path / "network.nir", export.to_nir(model, torch.rand(16)))
+    fused = fastsnn.from_nir(tmp_path / "network.nir", writer="norse")
+    x, state, wanted = torch.rand(30, 3, 16), None, []
+    with torch.no_grad():
+        for now in x:
+            out, state = model(now, state)
+            wanted.append(out)
+    # some ten terms of sums of 16 weights below 1, in float32 and in another order
+    assert torch.allclose(fused(x), torch.stack(wanted), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["I", "LI", "CubaLI"])
+def test_integrators_step_as_the_standard_says(kind):
+    r, ones = np.array([1.0, 2.0, 0.5]), np.ones(3)
+    rest = 0.3 * ones if kind == "CubaLI" else np.array([0.0, 0.3, -0.2])
+    taus = {"LI": {"tau": 4e-4 * ones}, "CubaLI": {"tau_mem": 4e-4 * ones, "tau_syn": 2e-4 * ones, "w_in": 3 * ones}}
+    more = taus.get(kind, {}) | ({} if kind == "I" else {"v_leak": rest})
+    weight = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, -1.0]])
+    nodes = {
+        "in": nir.Input(np.array([2])),
+        "map": nir.Linear(weight),
+        "end": getattr(nir, kind)(r=r, **more),
+        "out": nir.Output(np.array([3])),
+    }
+    graph = nir.NIRGraph(nodes, [("in", "map"), ("map", "end"), ("end", "out")])
+    x = torch.rand(20, 2, 2, dtype=torch.float64)
+    found = fastsnn.from_nir(graph, precision="float64")(x)
+    v, current = np.zeros((2, 3)) if kind == "I" else np.tile(rest, (2, 1)), np.zeros((2, 3))
+    for t, now in enumerate(x.numpy() @ weight.T):
+        if kind == "I":
+            v = v + r * now
+        elif kind == "LI":
+            v = v + (rest - v + r * now) / 4
+        else:
+            current = current + (3 * now - current) / 2
+            v = v + (rest - v + r * current) / 4
+        assert np.allclose(found[t].numpy(), v, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("leak", [0.9, 1.0])
+def test_a_round_trip_of_integrators(tmp_path, leak):
+    layers = pytest.importorskip("sinabs.layers", reason="sinabs is not installed")
+    spikes = {"spike_fn": pytest.importorskip("sinabs.activation").SingleSpike}
+    tau = -1 / np.log(0.9)
+    end = layers.ExpLeakSqueeze(batch_size=3, tau_mem=tau if leak < 1 else 1e30)
+    model = nn.Sequential(nn.Linear(6, 8), layers.IAFSqueeze(batch_size=3, **spikes), nn.Linear(8, 4), end).double()
+    model[0].weight.data *= 4
+    x = torch.rand(20, 3, 6, dtype=torch.float64)
+    fused = fastsnn.fuse(model, x, precision="float64")
+    graph = fastsnn.to_nir(fused, tmp_path / "network.nir")
+    assert [type(node).__name__ for node in graph.nodes.values()].count("LI" if leak < 1 else "I") == 1
+    back = fastsnn.from_nir(tmp_path / "network.nir", precision="float64")
+    # sums of 8 weights over 20 steps, in another order
+    assert torch.allclose(back(x), fused(x), rtol=0, atol=1e-12) and fused(x).abs().max() > 0.1
+
+
+def test_potentials_beside_spikes_have_no_node(tmp_path):
+    snn = pytest.importorskip("snntorch", reason="snnTorch is not installed")
+    model = nn.Sequential(nn.Linear(6, 4), snn.Leaky(beta=0.9, init_hidden=True, output=True))
+    fused = fastsnn.fuse(model, torch.rand(9, 2, 6))
+    with pytest.raises(
+        ConversionError, match=r"PotentialLayer\): NIR gives spikes of neurons, and not their potential"
+    ):
+        fastsnn.to_nir(fused, tmp_path / "network.nir")
+    assert not list(tmp_path.iterdir())

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from fastsnn.convert.rules.call import Refusal
-from fastsnn.fuse.spec import Spec, leaky, one
+from fastsnn.fuse.spec import Spec, integrator, leaky, one
 
+INTEGRATORS = ("I", "LI", "CubaLI")
 # in the metadata of what `to_nir` writes
 RESET, START, COMPARATOR = "reset", "initial_potential", "comparator"
 
@@ -32,7 +33,7 @@ WRITERS = {"nir": Writer(), "snntorch": Writer(soft=True), "norse": Writer(dt=1e
 
 
 def spec(node: Any, writer: Writer) -> Spec:
-    """The neurons of an IF, LIF or CubaLIF node, by forward Euler steps.
+    """The neurons of a node, by forward Euler steps; I, LI and CubaLI are the same without spikes: V is the output.
 
         IF       V += r I
         LIF      V += dt / tau (v_leak - V + r I)
@@ -43,21 +44,27 @@ def spec(node: Any, writer: Writer) -> Spec:
     """
     kind = type(node).__name__
     said = {key: _text(value) for key, value in (node.metadata or {}).items()}
-    theta, v_reset, r = (_numbers(x) for x in (node.v_threshold, node.v_reset, node.r))
-    if kind == "IF":
+    silent = kind in INTEGRATORS
+    # an integrator's potential is measured in thresholds of 1
+    ends = (1.0, 0.0) if silent else (node.v_threshold, node.v_reset)
+    theta, v_reset = map(_numbers, ends)
+    if kind in ("I", "IF"):
         share, kept, rest = torch.ones(()), torch.ones(()), v_reset
     else:
-        share = writer.dt / _numbers(node.tau if kind == "LIF" else node.tau_mem)
+        share = writer.dt / _numbers(node.tau if kind in ("LI", "LIF") else node.tau_mem)
         kept, rest = 1 - share, _numbers(node.v_leak)
-    common: dict[str, Any] = {"gain": share * r, "start": rest, "comparator": said.get(COMPARATOR, ">")}
-    if kind != "IF":
+    common: dict[str, Any] = {"gain": share * _numbers(node.r), "start": rest}
+    if kind not in ("I", "IF"):
         common["drift"] = share * rest
-    if kind == "CubaLIF":
+    if kind.startswith("Cuba"):
         arrives = writer.dt / _numbers(node.tau_syn)
         common["synapse"] = 1 - arrives
         common["gain"] = common["gain"] * _numbers(node.w_in) * (1.0 if writer.jumps else arrives)
     if START in said:
         common["start"] = torch.as_tensor(float(said[START])) * theta
+    if silent:
+        return integrator(kept, **common)
+    common["comparator"] = said.get(COMPARATOR, ">")
     if said.get(RESET, "soft" if writer.soft else "hard") == "hard":
         return leaky(kept, theta, hard=v_reset, **common)
     if not writer.soft:

@@ -15,7 +15,7 @@ from fastsnn.fuse.mark import Mark
 from fastsnn.fuse.network import FusedNetwork
 from fastsnn.fuse.single import fused_from
 from fastsnn.fuse.spec import Spec
-from fastsnn.interop.nir_neurons import WRITERS, spec
+from fastsnn.interop.nir_neurons import INTEGRATORS, WRITERS, spec
 
 NEURONS = ("IF", "LIF", "CubaLIF")
 
@@ -29,8 +29,9 @@ def from_nir(graph: Any, *, writer: str = "nir", dt: float | None = None, precis
     dt         length of a step, in the units of the graph's time constants; None: the writer's (1e-4; Norse's 1e-6)
     precision  "float32" or "float64"
 
-    Nodes: Input, Output, Affine, Linear, Scale, Conv1d, Conv2d, SumPool2d, AvgPool2d, Flatten, IF, LIF, CubaLIF; where
-    several edges end, their values are added. What `to_nir` wrote is read as it was, by the metadata of its neurons.
+    Nodes: Input, Output, Affine, Linear, Scale, Conv1d, Conv2d, SumPool2d, AvgPool2d, Flatten, IF, LIF, CubaLIF, and I,
+    LI, CubaLI, whose output is their potential; where several edges end, their values are added. What `to_nir` wrote is
+    read as it was, by the metadata of its neurons.
 
     Raises ConversionError that names every node which cannot be run, and for recurrent graphs; MissingExtra without
     the package nir; ValueError for a file that is no graph.
@@ -94,11 +95,12 @@ class _Network(nn.Module):
         self.nodes = nn.ModuleDict({self.places[name]: module for name, module in modules.items()})
 
     def _module(self, name: str, node: Any, kind: str, neurons: Callable[[Any], Spec]) -> nn.Module:
-        if kind in NEURONS:
+        if kind in (*NEURONS, *INTEGRATORS):
             self.specs[name] = neurons(node)
-            return Mark(name)
+            silent = self.specs[name].silent
+            return Mark(name, silent=silent, readout=silent)
         if kind not in MODULES:
-            raise Refusal(f"nodes that run are {', '.join((*MODULES, *NEURONS))}")
+            raise Refusal(f"nodes that run are {', '.join((*MODULES, *NEURONS, *INTEGRATORS))}")
         return MODULES[kind](node)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from fastsnn.program import (
     LinearTerm,
     NeuronLayer,
     PlaneLayer,
+    PotentialLayer,
     Program,
     RouteLayer,
     ScaleTerm,
@@ -99,6 +100,8 @@ class _Writing:
             self.add(name, self.nir.Input(np.array(_logical(layer.shape))), [])
         elif isinstance(layer, NeuronLayer):
             self.add(name, self.neurons(layer), self.terms(layer))
+        elif isinstance(layer, PotentialLayer):
+            self.add(name, self.integrator(layer), [layer.source])
         elif isinstance(layer, ValueLayer):
             # a sum needs a node of its own where it is read
             self.add(name, self.nir.Scale(np.ones(_logical(layer.shape))), self.terms(layer))
@@ -135,6 +138,27 @@ class _Writing:
             tau = WRITERS["nir"].dt / share
             node = self.nir.LIF(tau=ones * tau, r=ones / share, v_leak=zeros, v_threshold=threshold, v_reset=zeros)
         node.metadata = said
+        return node
+
+    def integrator(self, layer: PotentialLayer) -> Any:
+        """What a leaky integrator is; 1e-4 is how long a step of NIR is."""
+        if layer.spikes is not None:
+            raise Refusal("NIR gives spikes of neurons, and not their potential beside them")
+        if not isinstance(layer.rules, IF) or layer.rules.leak == 0 or bool(layer.origin.any()):
+            raise Refusal(f"its potential has no form there: {layer.rules}")
+        start = torch.unique(layer.start.double())
+        if start.numel() != 1:
+            raise Refusal("initial potentials differ from neuron to neuron")
+        shape, share = layer.shape, 1 - layer.rules.leak
+        gain, drift = (_spread(values, shape) for values in (layer.gain, layer.drift))
+        if share == 0:
+            if drift.any():
+                raise Refusal("its potential drifts, and does not leak")
+            node = self.nir.I(r=gain)
+        else:
+            tau = np.full_like(gain, WRITERS["nir"].dt / share)
+            node = self.nir.LI(tau=tau, r=gain / share, v_leak=drift / share)
+        node.metadata = {START: repr(float(start))}
         return node
 
     def count(self, layer: CountLayer) -> Any:
@@ -220,3 +244,8 @@ def _logical(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _numbers(values: Tensor) -> np.ndarray:
     return values.detach().cpu().contiguous().numpy()
+
+
+def _spread(values: Tensor, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers that spread over a channels-last shape, one for each neuron, channels first."""
+    return _numbers(values.expand(shape).movedim(-1, 0))
