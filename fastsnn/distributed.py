@@ -4,7 +4,10 @@ Processes meet between stages of work only. What they exchange is whole numbers,
 as bytes, so that results do not depend on how many processes there are.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import json
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,6 +32,8 @@ from fastsnn.spikes import steps
 
 T = TypeVar("T")
 CPU = torch.device("cpu")
+# seconds that a thread which has nothing else to do is waited for
+PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
@@ -74,10 +79,17 @@ class Group:
         raise ProcessError(text) if self.first else SaidElsewhere(text) from failure
 
     def gather(self, value: Any) -> list[Any]:
-        """What all processes give, in the order of their numbers."""
-        found = [None] * self.size
-        self._meet(partial(dist.all_gather_object, found, value))
-        return found
+        """What all processes give, of what JSON has, in the order of their numbers."""
+        content = json.dumps(value).encode()
+        lengths = [length for (length,) in self._rows([len(content)], 1)]
+        rows = self._rows(content, max(lengths))
+        return [json.loads(bytes(row[:length])) for row, length in zip(rows, lengths, strict=True)]
+
+    def _rows(self, numbers: Sequence[int], length: int) -> list[list[int]]:
+        """What all processes give, up to `length` numbers of each."""
+        rows = torch.zeros(self.size, length, dtype=torch.int64)
+        rows[self.rank, : len(numbers)] = torch.tensor(list(numbers), dtype=torch.int64)
+        return self.sum(rows).tolist()
 
     def require_same(self, what: str, value: Callable[[], Any]) -> None:
         """Raises ValueError where another process has another value than the first."""
@@ -96,15 +108,13 @@ class Group:
         """Of int64 counts of the same shape, on the CPU."""
         if self.size == 1:
             return counts
-        total = counts.to(self.device, copy=True)
-        self._meet(partial(dist.all_reduce, total))
-        return total.cpu()
+        return self._meet(dist.all_reduce, counts.to(self.device)).cpu()
 
     def first_of(self, tensors: Iterable[Tensor]) -> None:
         """Overwrites tensors with those of the first process; where they are is where they are exchanged."""
         if self.size > 1:
             for tensor in tensors:
-                self._meet(partial(dist.broadcast, tensor, 0))
+                tensor.copy_(self._meet(partial(dist.broadcast, src=0), tensor))
 
     def network(self, make: Callable[[], SpikingNetwork], device: torch.device) -> SpikingNetwork:
         """The network that the first process makes, the same to the last bit in all, on each one's device.
@@ -114,9 +124,11 @@ class Group:
         if self.size == 1:
             return make()
         snn, content = self.together(lambda: self._made(make) if self.first else (None, b""))
-        sent = [content]
-        self._meet(partial(dist.broadcast_object_list, sent, device=self.device))
-        return self.together(lambda: _read(sent[0], device) if snn is None else snn)
+        sent = torch.zeros(self.gather(len(content))[0], dtype=torch.uint8)
+        if self.first:
+            sent = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        sent = self._meet(partial(dist.broadcast, src=0), sent.to(self.device)).cpu()
+        return self.together(lambda: _read(sent.numpy().tobytes(), device) if snn is None else snn)
 
     def _made(self, make: Callable[[], SpikingNetwork]) -> tuple[SpikingNetwork | None, bytes]:
         """The network, and its file's content."""
@@ -129,9 +141,21 @@ class Group:
         with TemporaryDirectory() as folder:
             return snn, save(snn, Path(folder, "network.safetensors")).read_bytes()
 
-    def _meet(self, collective: Callable[[], Any]) -> None:
+    def _meet(self, collective: Callable[[Tensor], Any], given: Tensor) -> Tensor:
+        """A tensor after a collective, which changes another one in its place.
+
+        gloo's threads let go of what they worked on when everybody else has gone on, and want the interpreter for it:
+        where that ends meanwhile the process aborts, and where it waits for them it does so for ever. So each tensor is
+        waited for.
+        """
+        used = given.clone(memory_format=torch.contiguous_format)
         try:
-            collective()
+            collective(used)
+            found, held, until = used.clone(), weakref.ref(used), time.monotonic() + PATIENCE
+            del used
+            while given.device.type == "cpu" and held() is not None and time.monotonic() < until:
+                time.sleep(0)
+            return found
         except RuntimeError as error:
             raise ProcessError(
                 f"process {self.rank} of {self.size}: another process ended, which its own message may explain, or did "
@@ -169,8 +193,8 @@ def joined(device: str) -> Iterator[Group]:
     if not dist.is_available():
         raise ValueError(f"WORLD_SIZE={group.size} needs torch.distributed, which this build of PyTorch lacks")
     cuda = device == "cuda" and torch.cuda.is_available()
-    # imported later, as by torch.compile, this module would keep the connection in its functions' defaults, and with it
-    # threads that may still want the interpreter when that has ended, which aborts the process
+    # imported later, as by torch.compile, this module would keep the connection, and its threads, in its functions'
+    # defaults
     import_module("torch.distributed.nn.functional")
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timedelta(seconds=_timeout()))

@@ -8,10 +8,12 @@ import closing
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file as read
 from test_distributed import PATIENCE, started
 
 from fastsnn import train
 from fastsnn.cli import main
+from fastsnn.train.activation import activations
 
 pytest.importorskip("torchvision")
 
@@ -30,6 +32,12 @@ def net():
 def normed():
     return nn.Sequential(
         nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.AvgPool2d(6), nn.Flatten(), nn.Linear(6, 3)
+    )
+
+
+def deep():
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 6, 3), nn.ReLU(), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(6, 3)
     )
 
 
@@ -96,6 +104,20 @@ def test_statistics_are_those_of_the_first_process(here):
     found = finished("normed", "out", "--ema", "0.9")
     assert [code for code, _, _ in found] == [0, 0], found
     assert sorted(os.listdir("out")) == ["checkpoint.pt", "curves.png", "metrics.jsonl", "weights.safetensors"]
+
+
+def test_noise_is_measured_by_the_first_process(here):
+    """Each measures its own share of a batch; what they train with is what the first has found."""
+    found = finished("deep", "noisy", "--recipe", "nq", "--bound", "0.5")
+    assert [code for code, _, _ in found] == [0, 0], found
+    noise = [json.loads(line)["noise_mean"] for line in open("noisy/metrics.jsonl")]
+    space: dict = {}
+    exec(MODELS, space)
+    own = [a.noise.item() for a in activations(train.load("noisy/weights.safetensors", space["deep"]()))]
+    assert len(noise) == 2 and noise[1] > 0 and noise[1] == pytest.approx(sum(own) / len(own), rel=1e-6)
+    assert [code for code, _, _ in finished("deep", "again", "--recipe", "nq", "--bound", "0.5")] == [0, 0]
+    a, b = (read(f"{out}/weights.safetensors") for out in ("noisy", "again"))
+    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_where_one_process_is_killed_the_other_says_so(here):
