@@ -89,7 +89,9 @@ class Group:
         """What all processes give, up to `length` numbers of each."""
         rows = torch.zeros(self.size, length, dtype=torch.int64)
         rows[self.rank, : len(numbers)] = torch.tensor(list(numbers), dtype=torch.int64)
-        return self.sum(rows).tolist()
+        # gloo says at once that another process ended, NCCL waits for it
+        where = self.device if dist.get_backend() == "nccl" else CPU
+        return self._meet(dist.all_reduce, rows.to(where)).tolist()
 
     def require_same(self, what: str, value: Callable[[], Any]) -> None:
         """Raises ValueError where another process has another value than the first."""
