@@ -10,6 +10,7 @@ import sys
 from dataclasses import fields, replace
 
 import launches
+import machine_code
 import passing
 import pytest
 
@@ -78,7 +79,7 @@ def folder(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="session")
 def measured(folder) -> dict:
-    found = launches.measure(folder)
+    found = machine_code.measure(folder)
     if "absent" in found:
         pytest.skip(found["absent"])
     return found
@@ -107,15 +108,15 @@ def test_another_batch_size_compiles_nothing_new(measured, named, capability):
 
 @pytest.mark.slow
 def test_the_table_in_the_documentation_shows_these_figures(measured):
-    if not launches.DOCS.is_file():
-        pytest.skip(f"{launches.DOCS.name} is not beside the tests: an installed copy is tested")
-    shown = launches.DOCS.read_text().split(launches.BEGIN)[1].split(launches.END)[0].strip().splitlines()
+    if not machine_code.DOCS.is_file():
+        pytest.skip(f"{machine_code.DOCS.name} is not beside the tests: an installed copy is tested")
+    shown = machine_code.DOCS.read_text().split(machine_code.BEGIN)[1].split(machine_code.END)[0].strip().splitlines()
     names = {tuple(cell.strip() for cell in line.split("|")[1:7:5]) for line in shown if line.startswith("|")}
     wanted = {(named.name, str(capability)) for named in launches.LAUNCHES for capability in launches.CAPABILITIES}
     assert names - {("launch", "sm"), ("---", "---")} == wanted
     # another compiler gives registers out differently
-    if shown[0] == launches.compiled_by(measured):
-        assert shown == launches.table(measured).splitlines(), "run: python tests/gpu/launches.py --write-docs"
+    if shown[0] == machine_code.compiled_by(measured):
+        assert shown == machine_code.table(measured).splitlines(), "run: python tests/gpu/machine_code.py --write-docs"
 
 
 PROGRAM = """
@@ -142,7 +143,7 @@ print(json.dumps([untouched, restored, list(launch.grid), launch.constants["T"],
 
 @pytest.mark.slow
 def test_compiling_writes_nothing_and_leaves_triton_as_it_was(measured, tmp_path):
-    command, env = [sys.executable, "-c", PROGRAM], launches.environment(str(tmp_path))
+    command, env = [sys.executable, "-c", PROGRAM], machine_code.environment(str(tmp_path))
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     untouched, restored, grid, T, codes = json.loads(done.stdout)
@@ -156,7 +157,7 @@ def test_the_launcher_takes_the_arguments_of_every_kind_of_launch(measured, fold
 
     if not triton.__version__.startswith(KNOWN):
         pytest.skip(f"the launcher of Triton {triton.__version__} may be built otherwise")
-    command, env = [sys.executable, passing.__file__, str(tmp_path)], launches.environment(folder)
+    command, env = [sys.executable, passing.__file__, str(tmp_path)], machine_code.environment(folder)
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stderr
