@@ -109,16 +109,21 @@ def _export(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
 class _Trace:
     """The written-out loop: which step each value belongs to, and what the loop hands on.
 
-    handed  names of the neurons whose states the network hands on
-    calls   of each neuron's spikes and potentials, one a step
+    names    neurons whose states the network hands on
+    T        steps that are written out
+    calls    of each neuron's spikes and potentials, one a step, but for a potential of the last that nobody reads
+    order    which step a call is of
+    steps    which steps a value is computed from
+    results  what the network returns
+    handed   what is read behind the loop: values that are computed alike, from each step that has them
     """
 
-    def __init__(self, program: torch.export.ExportedProgram, handed: Set[str]) -> None:
+    def __init__(self, program: torch.export.ExportedProgram, names: Set[str]) -> None:
         self.module: fx.GraphModule = program.module(check_guards=False)
         self.spec = program.call_spec.out_spec
         self.nodes = list(self.module.graph.nodes)
         self.x = next(n for n in self.nodes if n.op == "placeholder")
-        self.names = handed
+        self.names = names
         self.calls: dict[tuple[str, ...], list[fx.Node]] = {}
         for node in self.nodes:
             if node.target in (SPIKING, POTENTIAL):
@@ -127,8 +132,7 @@ class _Trace:
         for (name, *_), calls in self.calls.items():
             counts[name] = max(len(calls), counts.get(name, 0))
         self.T = max(counts.values(), default=0)
-        # nobody may need the potential of the last step
-        whole = all(len(calls) + (key[0] in handed) >= self.T for key, calls in self.calls.items())
+        whole = all(len(calls) + (key[0] in names) >= self.T for key, calls in self.calls.items())
         if self.T < 2 or set(counts.values()) != {self.T} or not whole:
             raise ConversionError(f"its neurons should all be called once in each of several steps, got {counts}")
         self.order = {call: t for calls in self.calls.values() for t, call in enumerate(calls)}
@@ -174,10 +178,12 @@ class _Trace:
             for t, call in enumerate(calls):
                 if self._signature(call) != self._signature(calls[0]):
                     raise ConversionError(f"step {t} of its loop computes something else than step 0")
+                if name not in self.names:
+                    continue
                 state = [self._origin(node) for node in _state(call)]
                 before = [n for key, others in self.calls.items() if key[0] == name for n in others[t - 1 : t]]
-                own = all(n in before if t else self._nothing(n) for n in state)
-                if not own or (t and not state and name in self.names):
+                wanted = [node for node in before if node.target is POTENTIAL]
+                if not (state == wanted != [] if t else all(map(self._nothing, state))):
                     what = f"what its call in step {t - 1} gave" if t else "nothing before the first step"
                     raise ConversionError(f"{name} is given another state than {what}")
 

@@ -29,6 +29,10 @@ def _(x: Tensor, spikes: Tensor | None, state: list[Tensor], name: str, shows: s
     return torch.empty_like(x)
 
 
+# what libraries call the tensors of a state, in the order of `PotentialLayer`'s
+STATES = ("syn", "mem")
+
+
 class Mark(nn.Module):
     """Stands for the neurons `name`.
 
@@ -45,7 +49,8 @@ class Mark(nn.Module):
         self.name, self.pair, self.shows, self.silent, self.readout = name, pair, shows, silent, readout
 
     def forward(self, x: Tensor, *state: Any, **named: Any) -> Any:
-        before = [value for value in (*state, *named.values()) if isinstance(value, Tensor)]
+        given = (*state, *(named.get(name) for name in STATES))
+        before = [value for value in given if isinstance(value, Tensor)]
         out = potential(x, None, before, self.name, "before") if self.readout else spiking(x, before, self.name)
         spikes = None if self.silent else out
         if self.shows:

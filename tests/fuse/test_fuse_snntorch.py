@@ -144,7 +144,7 @@ class Sequence(nn.Module):
         mem2, spikes = self.lif2.reset_mem(), []
         for now in range(x.size(0)):
             current = nn.functional.max_pool2d(self.conv(x[now]), 2)
-            spk, syn, mem1 = self.lif1(current, syn, mem1)
+            spk, syn, mem1 = self.lif1(current, mem=mem1, syn=syn)
             spk, mem2 = self.lif2(self.fc(spk.flatten(1)), mem2)
             spikes.append(spk)
         return torch.stack(spikes).sum(0) / x.size(0)
@@ -207,6 +207,19 @@ class Mistaken(Static):
         for _ in range(3):
             spk, mem1 = self.lif1(self.fc1(x), mem2)
             spk, mem2 = self.lif2(self.fc2(spk), mem1)
+            spikes.append(spk)
+        return torch.stack(spikes)
+
+
+class Swapped(Static):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lif1 = snn.Synaptic(alpha=0.5, beta=0.9)
+
+    def forward(self, x):
+        (syn, mem), spikes = self.lif1.reset_mem(), []
+        for _ in range(3):
+            spk, mem, syn = self.lif1(self.fc1(x), syn, mem)
             spikes.append(spk)
         return torch.stack(spikes)
 
@@ -298,6 +311,7 @@ def test_potentials_are_what_is_read():
         (Uneven, "step 1 of its loop computes something else than step 0"),
         (Changed, "lif1 is given another state than what its call in step 0 gave"),
         (Mistaken, "lif1 is given another state than what its call in step 0 gave"),
+        (Swapped, "lif1 is given another state than what its call in step 0 gave"),
         (Forgetful, "lif1 is given another state than what its call in step 0 gave"),
         (Charged, "lif1 is given another state than nothing before the first step"),
     ],
