@@ -7,7 +7,7 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from fastsnn._registry import choose
+from fastsnn._registry import choose, exporting
 from fastsnn.clock import Clock
 from fastsnn.counted import counted
 from fastsnn.gates import gated
@@ -132,7 +132,8 @@ class Simulation:
         numbers = [layer for _, layer in self.prepared.running if not layer.spiking]
         size = 8 * self.batch * sum(torch.Size(layer.shape).numel() for layer in numbers)
         steps = MAX_STEPS
-        while steps > 1 and steps * size > CHUNK_BYTES:
+        # a graph is of any batch size
+        while not exporting() and steps > 1 and steps * size > CHUNK_BYTES:
             steps //= 2
         return steps
 

@@ -80,6 +80,18 @@ def test_fused_networks():
     assert torch.equal(program.module()(x), fused(x))
 
 
+def test_potentials_of_fused_networks():
+    neurons = pytest.importorskip("snntorch", reason="snnTorch is not installed").Leaky
+    chain = (nn.Linear(6, 8), neurons(beta=0.9, init_hidden=True), nn.Linear(8, 4))
+    model = nn.Sequential(*chain, neurons(beta=0.8, init_hidden=True, output=True))
+    x = torch.rand(40, 3, 6)
+    fused = fastsnn.fuse(model, x)
+    program = torch.export.export(fused, (x,), dynamic_shapes=({1: torch.export.Dim.DYNAMIC},))
+    other = torch.rand(40, 5, 6)
+    for ours, wanted in zip(program.module()(other), fused(other), strict=True):
+        assert torch.equal(ours, wanted)
+
+
 def test_another_process_loads_it(tmp_path):
     snn, x = converted(), torch.rand(4, 3, 8, 8)
     torch.export.save(torch.export.export(snn, (x,)), tmp_path / "network.pt2")
