@@ -122,12 +122,10 @@ class _Writing:
             raise Refusal(f"its neurons are neither IF nor LIF: {neuron}")
         if layer.schedule is not None:
             raise Refusal("it is given another bias at each step")
-        start = torch.unique((layer.initial_potential / layer.threshold).double())
-        if start.numel() != 1:
-            raise Refusal("initial potentials differ from neuron to neuron")
+        start = _start(layer.initial_potential / layer.threshold)
         shape = _logical(layer.shape)
         ones, zeros = np.ones(shape), np.zeros(shape)
-        said = {RESET: neuron.reset, START: repr(float(start)), COMPARATOR: neuron.comparator}
+        said = {RESET: neuron.reset, START: start, COMPARATOR: neuron.comparator}
         threshold = ones * float(layer.threshold)
         if neuron.leak == 1:
             node = self.nir.IF(r=ones, v_threshold=threshold, v_reset=zeros)
@@ -141,14 +139,12 @@ class _Writing:
         return node
 
     def integrator(self, layer: PotentialLayer) -> Any:
-        """What a leaky integrator is; 1e-4 is how long a step of NIR is."""
+        """The node of a leaky integrator."""
         if layer.spikes is not None:
             raise Refusal("NIR gives spikes of neurons, and not their potential beside them")
         if not isinstance(layer.rules, IF) or layer.rules.leak == 0 or bool(layer.origin.any()):
             raise Refusal(f"its potential has no form there: {layer.rules}")
-        start = torch.unique(layer.start.double())
-        if start.numel() != 1:
-            raise Refusal("initial potentials differ from neuron to neuron")
+        start = _start(layer.start)
         shape, share = layer.shape, 1 - layer.rules.leak
         gain, drift = (_spread(values, shape) for values in (layer.gain, layer.drift))
         if share == 0:
@@ -158,7 +154,7 @@ class _Writing:
         else:
             tau = np.full_like(gain, WRITERS["nir"].dt / share)
             node = self.nir.LI(tau=tau, r=gain / share, v_leak=drift / share)
-        node.metadata = {START: repr(float(start))}
+        node.metadata = {START: start}
         return node
 
     def count(self, layer: CountLayer) -> Any:
@@ -244,6 +240,14 @@ def _logical(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _numbers(values: Tensor) -> np.ndarray:
     return values.detach().cpu().contiguous().numpy()
+
+
+def _start(potentials: Tensor) -> str:
+    """The initial potential that all neurons have. Raises `Refusal` where they have several."""
+    start = torch.unique(potentials.double())
+    if start.numel() != 1:
+        raise Refusal("initial potentials differ from neuron to neuron")
+    return repr(float(start))
 
 
 def _spread(values: Tensor, shape: tuple[int, ...]) -> np.ndarray:
