@@ -194,16 +194,16 @@ class Events(Driver):
         if self._backend in PLANS:
             return self.plan.choices(batch, T)
         if self._backend == "native":
-            dense = tuple((v, True) for v in VECTORS) if self.grouped else ()
-            return (None, *((v, False) for v in VECTORS), *dense)
+            other = ("words",) if self.grouped else () if self.weights[0].is_floating_point() else ("streams",)
+            return (None, *((v, way) for way in ("lists", *other) for v in VECTORS))
         return (None,)
 
     def choose(self, choice: Choice) -> None:
         if self._backend in PLANS:
             self.plan.choose(choice)
         elif self._backend == "native":
-            vectors, dense = choice or (0, False)
-            self.plan = Plan(**self._layer(), vectors=vectors, dense=dense)
+            vectors, way = choice or (0, "chosen")
+            self.plan = Plan(**self._layer(), vectors=vectors, way=way)
 
     def remember(self, times: dict[Choice, float], batch: int, T: int) -> Choice:
         if self._backend not in PLANS:

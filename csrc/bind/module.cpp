@@ -172,6 +172,12 @@ PYBIND11_MODULE(_cpu, m) {
         .value("f32", fastsnn::Number::f32)
         .value("f64", fastsnn::Number::f64);
 
+    py::enum_<fastsnn::Way>(m, "Way")
+        .value("chosen", fastsnn::Way::chosen)
+        .value("lists", fastsnn::Way::lists)
+        .value("streams", fastsnn::Way::streams)
+        .value("words", fastsnn::Way::words);
+
     py::class_<fastsnn::Spread>(m, "Spread").def(py::init([](address data, const Strides& s) {
         return fastsnn::Spread{at<const void>(data), s[0], s[1], s[2], s[3], s[4], s[5]};
     }));
@@ -180,13 +186,14 @@ PYBIND11_MODULE(_cpu, m) {
     py::class_<fastsnn::Plan>(m, "Plan")
         .def(py::init([](fastsnn::Number number, const std::vector<fastsnn::TermSpec>& terms, const Sizes& out,
                          i64 outputs, bool hard, bool strict, double bias_reach, double least_threshold, int vectors,
-                         bool dense) {
+                         fastsnn::Way way) {
             py::gil_scoped_release nogil;
             return new fastsnn::Plan(kernels(), number, terms, out.data(), outputs, hard, strict, bias_reach,
-                                     least_threshold, vectors, dense);
+                                     least_threshold, vectors, way);
         }))
         .def("run", &run)
         .def_property_readonly("vectors", [](const fastsnn::Plan& p) { return p.layer().vectors; })
+        .def_property_readonly("streamed", [](const fastsnn::Plan& p) { return p.layer().streamed; })
         .def_property_readonly("positions", [](const fastsnn::Plan& p) { return p.layer().positions; })
         .def_property_readonly("weight_bytes", [](const fastsnn::Plan& p) { return p.layer().weight_bytes; })
         .def_property_readonly("number", [](const fastsnn::Plan& p) { return p.number(); })

@@ -16,6 +16,7 @@
 namespace fastsnn {
 
 constexpr int MAX_TERMS = 32;
+constexpr int MOST_DIGITS = 16;  // of a count
 
 // A convolution whose inputs are looked up as lists of spikes. Sizes are depth, height, width.
 struct EventTerm {
@@ -23,10 +24,13 @@ struct EventTerm {
     std::int64_t pool[3], grid[3];  // inputs whose weights are the same count as one position of the grid
     std::int64_t kernel[3], stride[3], padding[3], dilation[3];  // on the grid
     std::int64_t part_channels;                                  // channels that one part reads
-    bool grouped;            // whether each part reads its own, or all parts the same
-    std::int64_t span;       // grid positions of a row that one run of rows covers
-    std::int64_t runs;       // runs in a row of the kernel: 1, or `kernel` where it is dilated
-    std::int64_t first_row;  // of this term in a block
+    bool grouped;                // whether each part reads its own, or all parts the same
+    std::int64_t first_channel;  // where they read the same: of what this term is of its input
+    std::int64_t span;           // grid positions of a row that one run of rows covers
+    std::int64_t runs;           // runs in a row of the kernel: 1, or `kernel` where it is dilated
+    std::int64_t first_row;      // of this term in a block
+    std::int64_t run_rows;       // from one run to the next
+    std::int64_t planes;         // digits of how many inputs of a pool spike, where they are counted; else 1
 };
 
 // A convolution whose outputs read few channels (depthwise, residual connections, small groups): every word is looked
@@ -46,6 +50,7 @@ struct Layer {
     std::int64_t vectors, block_lanes, positions;  // of a block
     std::int64_t parts, part_channels, blocks;     // blocks of a part
     std::int64_t rows;                             // of a block, without the row of zeros behind them
+    bool streamed;  // whether each run of rows is summed by itself, and has a row of zeros of its own
     std::int64_t taps;
     std::int64_t index_bytes;
     std::int64_t weight_bytes;  // of all blocks

@@ -24,6 +24,8 @@ using i64 = std::int64_t;
 // Beyond this the weights do not stay in the second-level cache, and threads take different ones instead of all.
 constexpr i64 LARGE_WEIGHTS = 1 << 20;
 constexpr std::size_t HUGE_PAGE = 2 << 20;
+// Of the first-level cache for one run of rows, beside what streams through it; offsets in it have 16 bits.
+constexpr i64 CHUNK_BYTES = 24 * 1024, MOST_OFFSETS = 1 << 16;
 
 int bytes_of(Number number) {
     return number == Number::i16 ? 2 : number == Number::wide || number == Number::f64 ? 8 : 4;
@@ -50,8 +52,8 @@ bool reads(const TermSpec& term) {
 }
 
 // One input channel for each output (lists would add one number for each spike), or few and so chosen.
-bool masked(const TermSpec& term, bool dense) {
-    return term.groups > 1 && (dense || term.groups == term.channels);
+bool masked(const TermSpec& term, Way way) {
+    return term.groups > 1 && (way == Way::words || term.groups == term.channels);
 }
 
 EventTerm event_term(const TermSpec& term, i64 outputs, Number number) {
@@ -67,7 +69,16 @@ EventTerm event_term(const TermSpec& term, i64 outputs, Number number) {
     }
     e.channels = term.channels;
     e.grouped = term.groups > 1;
+    e.planes = 1;
     return e;
+}
+
+i64 digits_of(i64 number) {
+    i64 digits = 1;
+    while (number >> digits) {
+        ++digits;
+    }
+    return digits;
 }
 
 MaskTerm mask_term(const TermSpec& term, i64 outputs) {
@@ -83,15 +94,26 @@ MaskTerm mask_term(const TermSpec& term, i64 outputs) {
     return m;
 }
 
-// Registers a block has unless measured otherwise: rows of four, of two where the rows of a block would leave the
-// second-level cache, and no more than the outputs of a few neighbouring positions fill.
-i64 default_vectors(i64 lanes, i64 outputs, i64 width, i64 rows, int vector_bytes, bool grouped) {
-    constexpr i64 BLOCK_BYTES = 224 * 1024, NEIGHBOURS = 4;
-    i64 vectors = rows * 4 * vector_bytes > BLOCK_BYTES ? 2 : 4;
+// Registers a block has unless measured otherwise: for rows of two lines of the cache, of one where a block has so many
+// rows that they fill much of the second level, and no more than the outputs of a few neighbouring positions fill.
+// Floating-point sums take as many again: they wait for one another.
+i64 default_vectors(i64 lanes, i64 outputs, i64 width, i64 rows, int vector_bytes, bool grouped, bool whole) {
+    constexpr i64 LINE = 64, FEW_ROWS = 1152, FEW_FLOATING = 448, NEIGHBOURS = 4;
+    const i64 lines = whole ? (rows <= FEW_ROWS ? 2 : 1) : rows <= FEW_FLOATING ? 4 : 2;
+    i64 vectors = std::min<i64>(lines * LINE / vector_bytes, 8);
     while (vectors > 1 && (grouped || (vectors / 2) * lanes >= outputs * std::min(width, NEIGHBOURS))) {
         vectors /= 2;
     }
     return vectors;
+}
+
+// Whether a layer is summed from streams unless measured otherwise: they are made once for all rows of a kernel, and
+// weights come through the first level for all positions.
+bool streams_pay(const Layer& layer) {
+    constexpr i64 FEW_POSITIONS = 16;
+    const auto tall = [](const EventTerm& e) { return e.kernel[0] * e.kernel[1] > 1; };
+    return std::any_of(layer.event, layer.event + layer.events, tall) &&
+           layer.out[0] * layer.out[1] * layer.out[2] >= FEW_POSITIONS;
 }
 
 }  // namespace
@@ -101,16 +123,16 @@ void Plan::Free::operator()(void* p) const {
 }
 
 Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& terms, const i64 out[3], i64 outputs,
-           bool hard, bool strict, double bias_reach, double least_threshold, int vectors, bool dense)
+           bool hard, bool strict, double bias_reach, double least_threshold, int vectors, Way way)
     : kernels_(&kernels), number_(number) {
     std::vector<TermSpec> events, masks;
     for (const TermSpec& term : terms) {
         if (reads(term) && outputs > 0) {
-            (masked(term, dense) ? masks : events).push_back(term);
+            (masked(term, way) ? masks : events).push_back(term);
             order_.push_back(&term - terms.data());
         }
     }
-    std::stable_partition(order_.begin(), order_.end(), [&](std::size_t i) { return !masked(terms[i], dense); });
+    std::stable_partition(order_.begin(), order_.end(), [&](std::size_t i) { return !masked(terms[i], way); });
     // inputs without channels are no terms, but a call names their words too
     if (events.size() > MAX_TERMS || masks.size() > MAX_TERMS || terms.size() > 2 * MAX_TERMS) {
         throw std::invalid_argument("a layer sums at most " + std::to_string(MAX_TERMS) + " inputs of a kind, got " +
@@ -139,7 +161,9 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
         const EventTerm& e = la.event[i];
         rows += e.kernel[0] * e.kernel[1] * e.kernel[2] * e.channels / events[i].groups;
     }
-    la.vectors = vectors ? vectors : default_vectors(lanes, outputs, out[2], rows, kernels.vector_bytes, grouped);
+    const bool whole = number_ == Number::i16 || number_ == Number::i32;
+    la.vectors =
+        vectors ? vectors : default_vectors(lanes, outputs, out[2], rows, kernels.vector_bytes, grouped, whole);
     la.block_lanes = la.vectors * lanes;
     la.part_channels = outputs;
     if (grouped) {
@@ -166,14 +190,22 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
     if (la.parts == 1 && !dilated && la.events > 0 && outputs > 0) {
         la.positions = std::max<i64>(1, std::min(la.block_lanes / outputs, out[2]));
     }
-    la.rows = 0;
-    i64 widest = 0;
     for (int i = 0; i < la.events; ++i) {
         EventTerm& e = la.event[i];
         e.runs = e.dilation[2] > 1 ? e.kernel[2] : 1;
         e.span = e.runs > 1 ? 1 : (la.positions - 1) * e.stride[2] + e.kernel[2];
+    }
+    const bool streams = way == Way::streams || (way == Way::chosen && streams_pay(la));
+    if (whole && la.events > 0 && !grouped && !dilated && streams) {
+        stream(events);
+    }
+    la.rows = 0;
+    i64 widest = 0;
+    for (int i = 0; i < la.events; ++i) {
+        EventTerm& e = la.event[i];
         e.first_row = la.rows;
-        la.rows += e.kernel[0] * e.kernel[1] * e.runs * e.span * e.part_channels;
+        e.run_rows = e.span * e.part_channels + (la.streamed ? 1 : 0);
+        la.rows += e.kernel[0] * e.kernel[1] * e.runs * e.run_rows;
         widest = std::max(widest, e.grid[2] * e.part_channels);
     }
     la.taps = 0;
@@ -183,7 +215,7 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
         m.first_tap = la.taps;
         la.taps += m.kernel[0] * m.kernel[1] * m.kernel[2] * m.per_group;
     }
-    la.index_bytes = std::max(la.rows + 1, widest) < 65536 ? 2 : 4;
+    la.index_bytes = la.streamed || std::max(la.rows + 1, widest) < 65536 ? 2 : 4;
     const i64 size = bytes_of(number_), all = la.parts * la.blocks * la.block_lanes * size;
     la.weight_bytes = all * (la.rows + 1);
     weights_.reset(allocate(static_cast<std::size_t>(la.weight_bytes)));
@@ -191,6 +223,41 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
     la.weights = weights_.get();
     la.tap_weights = tap_weights_.get();
     pack(la, number_, events, masks, weights_.get(), tap_weights_.get());
+}
+
+// Splits the events into terms whose runs stay in the first-level cache, if they are few enough and can be counted.
+void Plan::stream(std::vector<TermSpec>& events) {
+    Layer& la = layer_;
+    const i64 row_bytes = la.vectors * kernels_->vector_bytes;
+    std::vector<TermSpec> specs;
+    std::vector<EventTerm> split;
+    std::vector<std::size_t> order;
+    for (int i = 0; i < la.events; ++i) {
+        const EventTerm& e = la.event[i];
+        const i64 most = CHUNK_BYTES / row_bytes / e.span, digits = digits_of(e.pool[0] * e.pool[1] * e.pool[2]);
+        if (most < 1 || digits > MOST_DIGITS || e.grid[2] * std::min(most, e.channels) > MOST_OFFSETS) {
+            return;
+        }
+        const i64 parts = (e.channels + most - 1) / most, each = (e.channels + parts - 1) / parts;
+        for (i64 first = 0; first < e.channels; first += each) {
+            EventTerm part = e;
+            part.first_channel = first;
+            part.part_channels = std::min(each, e.channels - first);
+            part.planes = digits;
+            specs.push_back(events[i]);
+            split.push_back(part);
+            order.push_back(order_[i]);
+        }
+    }
+    if (split.size() > MAX_TERMS) {
+        return;
+    }
+    order.insert(order.end(), order_.begin() + la.events, order_.end());
+    order_ = order;
+    events = specs;
+    std::copy(split.begin(), split.end(), la.event);
+    la.events = static_cast<int>(split.size());
+    la.streamed = true;
 }
 
 void Plan::run(const Call& given, int threads) const {

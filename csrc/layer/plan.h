@@ -17,15 +17,17 @@ struct TermSpec {
     const void* weight;
 };
 
+// How rows of weights are found: from the lists of one strip, summed at once; from streams, part by part
+// (streams_cpu.inc); or, of grouped convolutions, by looking at every word. What a layer cannot do is taken from lists.
+enum class Way { chosen, lists, streams, words };
+
 class Plan {
   public:
     // `bias_reach` is the largest |bias|, `least_threshold` the smallest threshold: with the weights they tell whether
     // 32-bit sums can leave 32 bits, and then Number::wide takes the place of Number::i32.
-    // `vectors` is how many registers a block has: 1, 2, 4 or 8; 0 chooses. `dense` looks at every word of grouped
-    // convolutions instead of making lists of spikes.
+    // `vectors` is how many registers a block has: 1, 2, 4 or 8; 0 chooses.
     Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& terms, const std::int64_t out[3],
-         std::int64_t outputs, bool hard, bool strict, double bias_reach, double least_threshold, int vectors,
-         bool dense);
+         std::int64_t outputs, bool hard, bool strict, double bias_reach, double least_threshold, int vectors, Way way);
 
     // The words in `call` are in the order of the terms given.
     void run(const Call& call, int threads) const;
@@ -41,6 +43,7 @@ class Plan {
     }
 
   private:
+    void stream(std::vector<TermSpec>& events);
     struct Free {
         void operator()(void* p) const;
     };

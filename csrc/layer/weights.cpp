@@ -114,6 +114,7 @@ void pack_as(const Layer& layer, const std::vector<TermSpec>& events, const std:
                         const Weight<Source> w = weight_of<Source>(events[i]);
                         const i64 group = o / (outputs / events[i].groups);
                         const i64 first = e.grouped ? group * w.per_group - part * e.part_channels : 0;
+                        const i64 channels = e.grouped ? w.per_group : e.part_channels;
                         for (i64 kz = 0; kz < e.kernel[0]; ++kz) {
                             for (i64 ky = 0; ky < e.kernel[1]; ++ky) {
                                 for (i64 kx = 0; kx < e.kernel[2]; ++kx) {
@@ -122,10 +123,10 @@ void pack_as(const Layer& layer, const std::vector<TermSpec>& events, const std:
                                     const i64 run = e.runs > 1 ? kernel_row * e.runs + kx : kernel_row;
                                     const i64 x = e.runs > 1 ? 0 : p * e.stride[2] + kx;
                                     E* row =
-                                        rows + (e.first_row + (run * e.span + x) * e.part_channels + first) * lanes;
-                                    for (i64 c = 0; c < w.per_group; ++c) {
-                                        row[c * lanes + lane] =
-                                            static_cast<E>(w.at(o, c, kz * e.pool[0], ky * e.pool[1], kx * e.pool[2]));
+                                        rows + (e.first_row + run * e.run_rows + x * e.part_channels + first) * lanes;
+                                    for (i64 c = 0; c < channels; ++c) {
+                                        row[c * lanes + lane] = static_cast<E>(w.at(
+                                            o, e.first_channel + c, kz * e.pool[0], ky * e.pool[1], kx * e.pool[2]));
                                     }
                                 }
                             }

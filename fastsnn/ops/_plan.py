@@ -13,8 +13,9 @@ from fastsnn.ops._step import goes_on, value_dtype
 from fastsnn.spikes import word_dtype
 
 NUMBERS = {torch.int16: "i16", torch.int32: "i32", torch.float32: "f32", torch.float64: "f64"}
-# how many registers a block of outputs may take: what there is to choose from for each layer
+# how many registers a block of outputs may take, and how its weights are found: what there is to choose from
 VECTORS = (1, 2, 4, 8)
+WAYS = ("chosen", "lists", "streams", "words")
 
 
 class Plan:
@@ -28,7 +29,9 @@ class Plan:
     stride, padding, dilation, groups
                 as in `conv_if`: one number for each input and spatial dimension, and for each input
     vectors     registers of a block, one of VECTORS; 0 chooses by the layer's shape
-    dense       look at every word of grouped convolutions at every step, instead of at lists of spikes; never a
+    way         one of WAYS. "lists" of the spikes that one output sums; "streams" of those that a row of outputs sums,
+                one part of the weights after another (convolutions without groups in fixed point); "words" looks at
+                every word of grouped convolutions at every step. What a layer cannot do is done from lists. Never a
                 different result, and neither is `vectors`
     bias_varies the calls may bring any biases, below 2^30 in fixed point; else such as do not reach beyond `bias`
 
@@ -52,12 +55,12 @@ class Plan:
         reset: str,
         comparator: str,
         vectors: int = 0,
-        dense: bool = False,
+        way: str = "chosen",
         bias_varies: bool = False,
     ) -> None:
         cpu = _native.load()
         weights = [w.to(value_dtype(w.dtype)) for w in weights]
-        self.dtype, self.shape, self.dense = weights[0].dtype, tuple(shape), dense
+        self.dtype, self.shape, self._way = weights[0].dtype, tuple(shape), way
         self.firing = firing_of(reset)
         self._plain = self.firing.plain
         dims = len(shape) - 2
@@ -73,7 +76,8 @@ class Plan:
         out = _three.sizes(shape[1:-1])
         number = getattr(cpu.Number, NUMBERS[self.dtype])
         hard, strict = self.firing.reset == "hard", comparator == ">"
-        self._plan = cpu.Plan(number, terms, out, shape[-1], hard, strict, reach, least, vectors, dense)
+        how = getattr(cpu.Way, way)
+        self._plan = cpu.Plan(number, terms, out, shape[-1], hard, strict, reach, least, vectors, how)
         # kept, because only their addresses are in the spreads
         self._kept = (threshold, v, bias)
         self._start, self._none = v, cpu.Spread(0, [0] * 6)
@@ -89,7 +93,12 @@ class Plan:
     def label(self) -> str:
         """How it runs, for a report."""
         positions = f", {self.positions} positions" if self.positions > 1 else ""
-        return f"{'words' if self.dense else 'events'}, {self.vectors} registers{positions}"
+        return f"{self.way}, {self.vectors} registers{positions}"
+
+    @property
+    def way(self) -> str:
+        """How weights are found: "lists", "streams" or "words"."""
+        return "streams" if self._plan.streamed else "words" if self._way == "words" else "lists"
 
     @property
     def positions(self) -> int:

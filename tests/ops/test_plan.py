@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastsnn import _native
-from fastsnn.ops._plan import VECTORS, Plan
+from fastsnn.ops._plan import VECTORS, WAYS, Plan
 from fastsnn.ops.conv_if import reference as conv_reference
 from fastsnn.ops.conv_if.op import output_shape
 from fastsnn.spikes import word_dtype
@@ -26,13 +26,13 @@ def instruction_set(request):
     _native.load().select_instruction_set(before)
 
 
-def plan_of(args, vectors=0, dense=False):
+def plan_of(args, vectors=0, way="chosen"):
     words, weights, v, threshold, bias, _, *geometry = args
     *numbers, groups, reset, comparator = geometry
     dims = words[0].ndim - 2
     shape = output_shape(words[0], weights[0], *(n[:dims] for n in numbers))
     inputs = [w.shape[1:] for w in words]
-    return Plan(inputs, weights, shape, threshold, v, bias, *numbers, groups, reset, comparator, vectors, dense), shape
+    return Plan(inputs, weights, shape, threshold, v, bias, *numbers, groups, reset, comparator, vectors, way), shape
 
 
 def wanted(args, shape):
@@ -51,10 +51,11 @@ def test_the_machine_has_at_least_the_baseline():
 
 
 @pytest.mark.parametrize("vectors", [0, *VECTORS])
-def test_every_instruction_set_and_block_gives_the_same(instruction_set, vectors):
+@pytest.mark.parametrize("way", ["chosen", "lists", "streams"])
+def test_every_instruction_set_and_block_gives_the_same(instruction_set, vectors, way):
     for case in EXACT:
         args = case.arguments()
-        plan, shape = plan_of(args, vectors)
+        plan, shape = plan_of(args, vectors, way)
         assert plan._plan.instruction_set == instruction_set
         assert vectors in (0, plan.vectors)
         assert same(plan(args[0], args[5]), wanted(args, shape)), case.name
@@ -65,7 +66,7 @@ def test_looking_at_every_word_gives_the_same(instruction_set):
         if "grouped" in case.name or "depthwise" in case.name:
             args = case.arguments()
             for vectors in VECTORS:
-                plan, shape = plan_of(args, vectors, dense=True)
+                plan, shape = plan_of(args, vectors, "words")
                 assert same(plan(args[0], args[5]), wanted(args, shape)), case.name
 
 
@@ -98,6 +99,65 @@ def test_wide_layers_blocks_and_threads(dtype):
     for threads in (1, 2, 5):
         torch.set_num_threads(threads)
         assert same(plan([words], 9), want)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16])
+@pytest.mark.parametrize(
+    ("size", "kernel", "channels"),
+    [((3, 40), (3, 3), 7), ((4, 4), (3, 3), 200), ((2, 3, 5), (2, 3, 1), 70), ((3, 260), (2, 5), 9), ((9,), (3,), 100)],
+    ids=["segments of a row", "several images a band", "deep", "a long row", "one row"],
+)
+def test_streams_of_every_shape_give_the_same(instruction_set, dtype, size, kernel, channels):
+    """Bands of part of a row, of rows and of images; channels in several chunks; rows of kernels outside the image."""
+    g = torch.Generator().manual_seed(4)
+    unit = 2**14 if dtype == torch.int32 else 2**6
+    weight = (torch.randint(-4, 6, (20, channels, *kernel), generator=g) * unit).to(dtype)
+    words = random_words(g, (5, *size, channels), 17)
+    words &= random_words(g, words.shape, 17)
+    theta, dims = torch.tensor(30 * unit, dtype=dtype), len(size)
+    geometry = ([1] * dims, [k // 2 for k in kernel], [1] * dims, [1], "soft", ">=")
+    args = ([words], [weight], theta // 2, theta, None, 17, *geometry)
+    for vectors in VECTORS:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            plan, shape = plan_of(args, vectors, "streams")
+            assert plan.way == "streams"
+            assert same(plan([words], 17), wanted(args, shape))
+
+
+def test_what_cannot_be_streamed_is_taken_from_lists():
+    """Floating-point sums depend on their order; groups read their own channels; a wide row fills the cache alone."""
+    g = torch.Generator().manual_seed(5)
+    words = random_words(g, (1, 6, 6, 4), 3)
+    one, numbers = torch.tensor(1.0), ([1, 1], [1, 1], [1, 1])
+    weight = torch.randn(4, 4, 3, 3, generator=g)
+    assert (
+        plan_of(([words], [weight], one / 2, one, None, 3, *numbers, [1], "soft", ">="), 0, "streams")[0].way == "lists"
+    )
+    number = torch.tensor(2**20, dtype=torch.int32)
+    weight = torch.ones(4, 2, 3, 3, dtype=torch.int32)
+    args = ([words], [weight], number, number, None, 3, *numbers, [2], "soft", ">=")
+    assert plan_of(args, 0, "streams")[0].way == "lists" and plan_of(args, 0, "words")[0].way == "words"
+    wide = random_words(g, (1, 1, 9000, 8), 3)
+    args = ([wide], [torch.ones(2, 8, 1, 3, dtype=torch.int32)], number, number, None, 3, [1, 1], [0, 1], [1, 1], [1])
+    plan, shape = plan_of((*args, "soft", ">="), 0, "streams")
+    assert plan.way == "lists" and same(plan([wide], 3), wanted((*args, "soft", ">="), shape))
+
+
+@pytest.mark.parametrize("way", ["lists", "streams"])
+@pytest.mark.parametrize("pool", [(2, 2), (1, 3), (4, 4)], ids=str)
+def test_inputs_of_a_pool_are_counted(instruction_set, way, pool):
+    """Weights that repeat are those of a pool in front: how many of its inputs spike is a number of several digits."""
+    g = torch.Generator().manual_seed(6)
+    small = torch.randint(-(2**12), 2**13, (20, 70, 3, 2), generator=g).int()
+    weight = small.repeat_interleave(pool[0], 2).repeat_interleave(pool[1], 3).contiguous()
+    words = random_words(g, (2, 4 * pool[0], 5 * pool[1], 70), 20)
+    words[:, : pool[0], : 2 * pool[1]] = -1
+    theta = torch.tensor(2**19, dtype=torch.int32)
+    geometry = (list(pool), [pool[0], 0], [1, 1], [1], "soft", ">=")
+    args = ([words], [weight], theta // 2, theta, None, 20, *geometry)
+    plan, shape = plan_of(args, 0, way)
+    assert plan.way == way and same(plan([words], 20), wanted(args, shape))
 
 
 def test_more_rows_than_sixteen_bits_count():
@@ -199,12 +259,12 @@ def layers(draw):
     return [words], [weight], theta // 2, theta, bias, T, stride, padding, dilation, [groups], *rules
 
 
-@given(layers(), st.sampled_from(VECTORS), st.booleans(), st.integers(1, 3), st.data())
-def test_any_layer(args, vectors, dense, threads, data):
+@given(layers(), st.sampled_from(VECTORS), st.sampled_from(WAYS), st.integers(1, 3), st.data())
+def test_any_layer(args, vectors, way, threads, data):
     before = _native.load().instruction_set()
     _native.load().select_instruction_set(data.draw(st.sampled_from(SETS)))
     torch.set_num_threads(threads)
-    plan, shape = plan_of(args, vectors, dense)
+    plan, shape = plan_of(args, vectors, way)
     _native.load().select_instruction_set(before)
     assert same(plan(args[0], args[5]), wanted(args, shape))
 
