@@ -35,12 +35,12 @@ def flags() -> list[str]:
 
 
 # what the file of an instruction set is compiled with; the texts in it are the same for all
+AVX2 = ["-mavx2", "-mbmi", "-mbmi2", "-mpopcnt"]
+AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
 INSTRUCTION_SETS = {
-    "avx2.cpp": ["-mavx2", "-mbmi", "-mbmi2", "-mpopcnt"],
-    "avx512.cpp": [
-        *["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"],
-        *["-mavx2", "-mbmi", "-mbmi2", "-mpopcnt"],
-    ],
+    "avx2.cpp": AVX2,
+    "avx512.cpp": AVX512,
+    "avx512vbmi2.cpp": [*AVX512, "-mavx512vbmi2", "-mavx512vpopcntdq"],
 }
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 

@@ -54,8 +54,10 @@ def test_the_layer_on_64_bit_arm(tmp_path):
 
 @needs("clang++")
 @pytest.mark.skipif(not X86, reason="the flags are those of x86-64")
-@pytest.mark.parametrize("name, flags", [("avx2", ["-mavx2"]), ("avx512", ["-mavx512f", "-mavx512bw", "-mavx512dq"])])
-def test_clang_compiles_every_instruction_set(tmp_path, name, flags):
-    more = [*flags, "-mavx512vl"] if name == "avx512" else flags
+@pytest.mark.parametrize("name", ["avx2", "avx512", "avx512vbmi2"])
+def test_clang_compiles_every_instruction_set(tmp_path, name):
+    more = ["-mavx2"]
+    more += ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"] if name != "avx2" else []
+    more += ["-mavx512vbmi2", "-mavx512vpopcntdq"] if name == "avx512vbmi2" else []
     run("clang++", *FLAGS, *more, "-mbmi", "-mbmi2", "-mpopcnt", f"-I{CSRC}", "-c", CSRC / "isa" / f"{name}.cpp",
         "-o", tmp_path / "kernels.o")  # fmt: skip

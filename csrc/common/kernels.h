@@ -43,6 +43,7 @@ extern const Kernels baseline;
 #if defined(__x86_64__)
 extern const Kernels avx2;
 extern const Kernels avx512;
+extern const Kernels avx512vbmi2;
 #endif
 
 }  // namespace fastsnn

@@ -274,8 +274,10 @@ void Plan::run(const Call& given, int threads) const {
     i64 row_parts = 1, block_parts = 1;
     if (threads > 1) {
         const bool large = layer_.weight_bytes > LARGE_WEIGHTS && blocks >= threads;
-        // a few parts a thread, so that one which starts late or has more spikes does not keep the others waiting
-        row_parts = large ? 1 : std::min<i64>(rows, rows >= 16 * threads ? 4 * threads : threads);
+        // a few parts a thread, so that one which starts late or has more spikes does not keep the others waiting; not of
+        // few rows, because parts that meet make the lists of the rows between them twice
+        constexpr i64 FEW_ROWS = 8;
+        row_parts = large ? 1 : std::min<i64>(rows, std::clamp<i64>(rows / FEW_ROWS, threads, 4 * threads));
         block_parts = std::min<i64>(blocks, large ? threads : (threads + row_parts - 1) / row_parts);
     }
     const std::size_t bytes = kernels_->layer_scratch(layer_, call, number_);

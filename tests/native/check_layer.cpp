@@ -8,6 +8,7 @@
 #include "layer/plan.h"
 
 using fastsnn::Number;
+using fastsnn::Way;
 using i64 = std::int64_t;
 
 namespace {
@@ -15,7 +16,7 @@ namespace {
 // A 3x3 convolution, stride 1 or 2, padding 1, of `C` to `O` channels: whether every spike and potential agrees.
 template <class Value, class Word>
 bool agrees(const fastsnn::Kernels& kernels, Number number, i64 H, i64 W, i64 C, i64 O, i64 stride, i64 groups, i64 T,
-            Value theta, int range, int vectors) {
+            Value theta, int range, int vectors, Way way) {
     std::mt19937 random(static_cast<unsigned>(H + 31 * W + 57 * C + 91 * O + T));
     const i64 per_group = C / groups, h = (H - 1) / stride + 1, w = (W - 1) / stride + 1;
     std::vector<Word> words(static_cast<std::size_t>(H * W * C)), out(static_cast<std::size_t>(h * w * O));
@@ -28,7 +29,7 @@ bool agrees(const fastsnn::Kernels& kernels, Number number, i64 H, i64 W, i64 C,
     }
     fastsnn::TermSpec term{{1, H, W}, C, groups, {1, 3, 3}, {1, stride, stride}, {0, 1, 1}, {1, 1, 1}, weight.data()};
     const i64 sizes[3] = {1, h, w};
-    const fastsnn::Plan plan(kernels, number, {term}, sizes, O, false, false, 0, 0, vectors, false);
+    const fastsnn::Plan plan(kernels, number, {term}, sizes, O, false, false, 0, 0, vectors, way);
     const Value start = theta / 2;
     fastsnn::Call call{};
     call.words[0] = words.data();
@@ -81,18 +82,21 @@ bool agrees(const fastsnn::Kernels& kernels, Number number, i64 H, i64 W, i64 C,
 int main() {
     bool good = true;
     int cases = 0;
+    const auto& kernels = fastsnn::baseline;
     for (int vectors : {0, 1, 2, 4, 8}) {
-        for (i64 C : {1, 6, 66}) {
-            for (i64 O : {2, 18, 70}) {
-                for (i64 stride : {1, 2}) {
-                    const i64 groups = C == 6 && O == 18 ? 2 : 1;
-                    good &= agrees<std::int32_t, std::uint16_t>(fastsnn::baseline, Number::i32, 5, 7, C, O, stride,
-                                                                groups, 16, 1 << 24, 1 << 20, vectors);
-                    good &= agrees<std::int16_t, std::uint32_t>(fastsnn::baseline, Number::i16, 4, 5, C, O, stride,
-                                                                groups, 31, 4096, 100, vectors);
-                    good &= agrees<std::int16_t, std::uint8_t>(fastsnn::baseline, Number::i16, 4, 3, C, O, stride,
-                                                               groups, 8, 4096, 100, vectors);
-                    cases += 3;
+        for (Way way : {Way::chosen, Way::lists, Way::streams}) {
+            for (i64 C : {1, 6, 66}) {
+                for (i64 O : {2, 18, 70}) {
+                    for (i64 stride : {1, 2}) {
+                        const i64 groups = C == 6 && O == 18 ? 2 : 1;
+                        good &= agrees<std::int32_t, std::uint16_t>(kernels, Number::i32, 5, 7, C, O, stride, groups,
+                                                                    16, 1 << 24, 1 << 20, vectors, way);
+                        good &= agrees<std::int16_t, std::uint32_t>(kernels, Number::i16, 4, 5, C, O, stride, groups,
+                                                                    31, 4096, 100, vectors, way);
+                        good &= agrees<std::int16_t, std::uint8_t>(kernels, Number::i16, 4, 3, C, O, stride, groups, 8,
+                                                                   4096, 100, vectors, way);
+                        cases += 3;
+                    }
                 }
             }
         }
