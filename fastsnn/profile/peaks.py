@@ -11,7 +11,6 @@ from torch import Tensor
 from fastsnn.clock import clock
 from fastsnn.drive import Driver, driver
 from fastsnn.neurons import IF
-from fastsnn.ops._plan import VECTORS
 from fastsnn.ops._step import value_dtype
 from fastsnn.profile.machine import memory_bytes
 from fastsnn.profile.schema import Peaks
@@ -116,9 +115,9 @@ def _adding(device: torch.device, weights: torch.dtype) -> Iterator[tuple[float,
     until = perf_counter() + PATIENCE
     for ideal in ON_GPU if device.type == "cuda" else ON_CPU:
         runner, run, words = prepared(ideal, device, weights)
-        # how many registers are best depends on the CPU; a GPU's plan chooses by itself
+        # which way is best depends on the CPU; a GPU's plan chooses by itself
         native = runner.backend(ideal.batch, T) == "native"
-        for choice in [(v, False) for v in VECTORS] if native else [None]:
+        for choice in runner.choices(ideal.batch, T) if native else (None,):
             if choice is not None:
                 runner.choose(choice)
             seconds = _least(lambda: runner(run, words, T, None, False)[0], device)  # noqa: B023
