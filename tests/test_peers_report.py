@@ -36,6 +36,9 @@ def test_the_matrix_has_the_cases(bench):
     plan = bench.matrix.chosen(bench.matrix.ALL, ["vgg16"], ["norse"])
     assert list(plan) == ["vgg16"] and (plan["vgg16"]["norse"][0].T, plan["vgg16"]["norse"][0].batch) == (4, 1)
     assert len(plan["vgg16"]["norse"]) == 12
+    plan = bench.matrix.chosen(bench.matrix.ALL, ["vgg16"], ["norse"], [8, 32], [16])
+    assert [(case.T, case.batch) for case in plan["vgg16"]["norse"]] == [(8, 16), (32, 16)]
+    assert not bench.matrix.chosen(bench.matrix.DEFAULT, ["vgg16"], None, [32])
 
 
 def fake(bench, opponent, ms, batch=1, **change):

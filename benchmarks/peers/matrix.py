@@ -51,12 +51,17 @@ CHECKS = (Case("tiny", 4, 2, QUICK), Case("tiny", 9, 1, QUICK))
 
 
 def chosen(
-    cases: Sequence[Case], networks: Sequence[str] | None, against: Sequence[str] | None
+    cases: Sequence[Case],
+    networks: Sequence[str] | None = None,
+    against: Sequence[str] | None = None,
+    steps: Sequence[int] | None = None,
+    batches: Sequence[int] | None = None,
 ) -> dict[str, dict[str, list[Case]]]:
     """Cases by network and opponent, those that were asked for; None for all."""
     found: dict[str, dict[str, list[Case]]] = {}
     for case in cases:
-        if networks is None or case.network in networks:
+        asked = ((case.network, networks), (case.T, steps), (case.batch, batches))
+        if all(some is None or one in some for one, some in asked):
             for name in case.against:
                 if against is None or name in against:
                     found.setdefault(case.network, {}).setdefault(name, []).append(case)

@@ -1,6 +1,7 @@
 """fastsnn beside every other way to run the same networks: `make peers`.
 
-python benchmarks/peers/run.py [--all | --check] [--networks NAME ...] [--against NAME ...] [--device cuda]
+python benchmarks/peers/run.py [--all | --check] [--networks NAME ...] [--against NAME ...] [--timesteps T ...]
+                               [--batches B ...] [--device cuda]
 
 One process for each network and opponent, in which fastsnn, the dense network and the opponent take turns. Results are
 checked before any time is taken. Rows go to benchmarks/results/peers/<device>.jsonl; the README's table and the chart
@@ -127,12 +128,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     size.add_argument("--check", action="store_true", help="a tiny network and no times: do all compute the same?")
     parser.add_argument("--networks", nargs="+", choices=matrix.NETWORKS, help="only these")
     parser.add_argument("--against", nargs="+", choices=opponents.NAMES, help="only these")
+    parser.add_argument("--timesteps", nargs="+", type=int, choices=matrix.STEPS, help="only these, of those chosen")
+    parser.add_argument("--batches", nargs="+", type=int, choices=matrix.BATCHES, help="only these, of those chosen")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: %(default)s")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     cases = matrix.CHECKS if args.check else matrix.ALL if args.all else matrix.DEFAULT
-    plan = matrix.chosen(cases, args.networks, args.against)
+    plan = matrix.chosen(cases, args.networks, args.against, args.timesteps, args.batches)
+    if not plan:
+        parser.error("no case is left: --all has every network, T and batch, and without it there are few")
     gpu = args.device if args.device.type == "cuda" else None
     with tempfile.TemporaryDirectory(prefix="fastsnn-peers-") as folder:
         session = Session(Path(folder), args.device, args.threads, timed=not args.check)
