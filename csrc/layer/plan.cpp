@@ -108,12 +108,13 @@ i64 default_vectors(i64 lanes, i64 outputs, i64 width, i64 rows, int vector_byte
 }
 
 // Whether a layer is summed from streams unless measured otherwise: they are made once for all rows of a kernel, and
-// weights come through the first level for all positions.
+// weights come through the first level for all positions. Deep kernels would have to keep the streams of whole planes.
 bool streams_pay(const Layer& layer) {
     constexpr i64 FEW_POSITIONS = 16;
-    const auto tall = [](const EventTerm& e) { return e.kernel[0] * e.kernel[1] > 1; };
-    return std::any_of(layer.event, layer.event + layer.events, tall) &&
-           layer.out[0] * layer.out[1] * layer.out[2] >= FEW_POSITIONS;
+    const auto all = [&](auto holds) { return std::all_of(layer.event, layer.event + layer.events, holds); };
+    const bool tall = !all([](const EventTerm& e) { return e.kernel[1] == 1; });
+    const bool flat = all([](const EventTerm& e) { return e.kernel[0] == 1; });
+    return tall && flat && layer.out[0] * layer.out[1] * layer.out[2] >= FEW_POSITIONS;
 }
 
 }  // namespace
@@ -274,8 +275,8 @@ void Plan::run(const Call& given, int threads) const {
     i64 row_parts = 1, block_parts = 1;
     if (threads > 1) {
         const bool large = layer_.weight_bytes > LARGE_WEIGHTS && blocks >= threads;
-        // a few parts a thread, so that one which starts late or has more spikes does not keep the others waiting; not of
-        // few rows, because parts that meet make the lists of the rows between them twice
+        // a few parts a thread, so that one which starts late or has more spikes does not keep the others waiting; not
+        // of few rows, because parts that meet make the lists of the rows between them twice
         constexpr i64 FEW_ROWS = 8;
         row_parts = large ? 1 : std::min<i64>(rows, std::clamp<i64>(rows / FEW_ROWS, threads, 4 * threads));
         block_parts = std::min<i64>(blocks, large ? threads : (threads + row_parts - 1) / row_parts);
