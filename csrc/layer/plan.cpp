@@ -96,11 +96,11 @@ MaskTerm mask_term(const TermSpec& term, i64 outputs) {
 
 // Registers a block has unless measured otherwise: for rows of two lines of the cache, of one where a block has so many
 // rows that they fill much of the second level, and no more than the outputs of a few neighbouring positions fill.
-// Floating-point sums take as many again: they wait for one another.
+// Floating-point sums wait for one another and take two at least.
 i64 default_vectors(i64 lanes, i64 outputs, i64 width, i64 rows, int vector_bytes, bool grouped, bool whole) {
     constexpr i64 LINE = 64, FEW_ROWS = 1152, FEW_FLOATING = 448, NEIGHBOURS = 4;
-    const i64 lines = whole ? (rows <= FEW_ROWS ? 2 : 1) : rows <= FEW_FLOATING ? 4 : 2;
-    i64 vectors = std::min<i64>(lines * LINE / vector_bytes, 8);
+    const i64 lines = rows <= FEW_ROWS ? 2 : 1, floating = rows <= FEW_FLOATING ? 4 : 2;
+    i64 vectors = whole ? std::min<i64>(lines * LINE / vector_bytes, 8) : floating;
     while (vectors > 1 && (grouped || (vectors / 2) * lanes >= outputs * std::min(width, NEIGHBOURS))) {
         vectors /= 2;
     }
@@ -277,8 +277,8 @@ void Plan::run(const Call& given, int threads) const {
         const bool large = layer_.weight_bytes > LARGE_WEIGHTS && blocks >= threads;
         // a few parts a thread, so that one which starts late or has more spikes does not keep the others waiting; not
         // of few rows, because parts that meet make the lists of the rows between them twice
-        constexpr i64 FEW_ROWS = 8;
-        row_parts = large ? 1 : std::min<i64>(rows, std::clamp<i64>(rows / FEW_ROWS, threads, 4 * threads));
+        constexpr i64 LEAST_ROWS = 8;
+        row_parts = large ? 1 : std::min<i64>(rows, std::clamp<i64>(rows / LEAST_ROWS, threads, 4 * threads));
         block_parts = std::min<i64>(blocks, large ? threads : (threads + row_parts - 1) / row_parts);
     }
     const std::size_t bytes = kernels_->layer_scratch(layer_, call, number_);
