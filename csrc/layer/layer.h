@@ -25,7 +25,7 @@ struct EventTerm {
     std::int64_t kernel[3], stride[3], padding[3], dilation[3];  // on the grid
     std::int64_t part_channels;                                  // channels that one part reads
     bool grouped;                // whether each part reads its own, or all parts the same
-    std::int64_t first_channel;  // where they read the same: of what this term is of its input
+    std::int64_t first_channel;  // of those of its input, where streams have split them into several terms
     std::int64_t span;           // grid positions of a row that one run of rows covers
     std::int64_t runs;           // runs in a row of the kernel: 1, or `kernel` where it is dilated
     std::int64_t first_row;      // of this term in a block
