@@ -1,7 +1,9 @@
 """How long each layer of a network takes on given images, and which way to run it is the fastest."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -46,12 +48,17 @@ def tuned(program: Program, prepared: Prepared, x: Tensor, T: int, rounds: int, 
 
 
 def timed(program: Program, prepared: Prepared, x: Tensor, T: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each layer that runs over time, in each round; on a GPU one number, the least of the rounds."""
-    timer, repeats = clock(x.device, rounds)
+    """Seconds of each layer that runs over time, see `repeated`."""
     lengths = chunk_lengths(T, Simulation(program, x, prepared).longest_chunk())
+    return repeated(lambda timer: _seconds(program, prepared, x, lengths, timer), x.device, rounds)
+
+
+def repeated(run: Callable[[Clock], dict[str, float]], device: torch.device, rounds: int) -> dict[str, list[float]]:
+    """The seconds by layer that `run` gives, in each round; on a GPU one number, the least of the rounds."""
+    timer, repeats = clock(device, rounds)
     # the first of several may compile, or pack weights
-    runs = [_seconds(program, prepared, x, lengths, timer) for _ in range(repeats)][-rounds:]
-    return {name: [run[name] for run in runs] for name in runs[0]} if runs else {}
+    runs = [run(timer) for _ in range(repeats)][-rounds:]
+    return {name: [seconds[name] for seconds in runs] for name in runs[0]} if runs else {}
 
 
 def _seconds(program: Program, prepared: Prepared, x: Tensor, lengths: list[int], timer: Clock) -> dict[str, float]:

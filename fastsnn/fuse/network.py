@@ -1,6 +1,6 @@
 """A network of neurons that spiked before: sequences in, sequences out, all steps of a layer in one call."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fastsnn import _env
 from fastsnn._registry import exporting
+from fastsnn.clock import Clock
 from fastsnn.engine import Simulation
 from fastsnn.nn.sequence import last
 from fastsnn.ops.pack import pack
@@ -19,6 +20,7 @@ from fastsnn.program import Program
 from fastsnn.program.program import logical_steps
 from fastsnn.spikes import SpikeTrain, chunk_lengths, steps
 from fastsnn.taken import require_kind
+from fastsnn.tuning import repeated
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,31 @@ class FusedNetwork(nn.Module):
             for name, parts in words.items()
         }
 
+    @torch.no_grad()
+    def layer_seconds(self, x: Tensor, timesteps: int | None = None, rounds: int = 5) -> dict[str, list[float]]:
+        """Seconds that each layer takes for inputs like x, in each of several rounds; on a GPU the least of them."""
+        steps(rounds)
+
+        def run(timer: Clock) -> dict[str, float]:
+            total: dict[str, float] = {}
+            simulation, pieces = self._pieces(x, None, timesteps, ())
+            simulation.clock = timer
+            for _ in pieces:
+                for name, seconds in simulation.seconds.items():
+                    total[name] = total.get(name, 0.0) + seconds
+            return total
+
+        return repeated(run, self.device, rounds)
+
+    def running(self, held: bool) -> Program:
+        """What runs on an input that is held, or on sequences: the same layers, over time from another one on."""
+        return self._prepared(held)[0]
+
+    def forget(self) -> None:
+        """Lets go of memory that is kept for the next run: words of layers."""
+        for _, prepared in self._ready.values():
+            prepared.free.words.clear()
+
     def save(self, path: str | Path) -> Path:
         """Writes the whole network as one .safetensors file, see `fastsnn.saved.save`; `fastsnn.load` reads it."""
         from fastsnn.saved import save
@@ -84,23 +111,47 @@ class FusedNetwork(nn.Module):
     def extra_repr(self) -> str:
         return f"{len(self.program.neurons)} layers of neurons"
 
+    @torch.no_grad()
+    def chunks(
+        self, x: Tensor, timesteps: int | None = None, record: Iterable[str] = ()
+    ) -> Iterator[tuple[int, dict[str, Tensor], list[Tensor]]]:
+        """One run, piece by piece: for each chunk of at most 32 steps (T, words by layer, outputs [T, B, ...]),
+        channels last.
+
+        record   names of layers of neurons, of max pools of spikes, or of an input of spikes, whose words [B, *S, C]
+                 are wanted
+        """
+        yield from self._pieces(x, None, timesteps, record)[1]
+
     def _run(
         self, x: Tensor, state: State | None, timesteps: int | None, record: Iterable[str]
     ) -> tuple[list[Tensor], dict[str, list[tuple[int, Tensor]]], Simulation]:
+        words: dict[str, list[tuple[int, Tensor]]] = {name: [] for name in record}
+        simulation, pieces = self._pieces(x, state, timesteps, words)
+        parts = []
+        for length, found, outputs in pieces:
+            for name, word in found.items():
+                words[name].append((length, word))
+            parts.append(outputs)
+        return [torch.cat(each) for each in zip(*parts, strict=True)], words, simulation
+
+    def _pieces(
+        self, x: Tensor, state: State | None, timesteps: int | None, record: Iterable[str]
+    ) -> tuple[Simulation, Iterator[tuple[int, dict[str, Tensor], list[Tensor]]]]:
+        """A run that is begun, and its chunks as `chunks` gives them."""
         x, held, T = self._input(x, timesteps)
         simulation = self._begun(x, held, state)
         # a sequence that is a view of one image is that image
         sequence = None if held else last(x)
-        words: dict[str, list[tuple[int, Tensor]]] = {name: [] for name in record}
-        parts, at = [], 0
-        for length in chunk_lengths(T, simulation.longest_chunk()):
-            given = None if sequence is None else self._given(sequence[at : at + length], simulation)
-            found, outputs = simulation.advance(length, words, over_time=True, given=given)
-            for name, word in found.items():
-                words[name].append((length, word))
-            parts.append(outputs)
-            at += length
-        return [torch.cat(each) for each in zip(*parts, strict=True)], words, simulation
+
+        def pieces() -> Iterator[tuple[int, dict[str, Tensor], list[Tensor]]]:
+            at = 0
+            for length in chunk_lengths(T, simulation.longest_chunk()):
+                given = None if sequence is None else self._given(sequence[at : at + length], simulation)
+                yield length, *simulation.advance(length, record, over_time=True, given=given)
+                at += length
+
+        return simulation, pieces()
 
     def _given(self, steps: Tensor, simulation: Simulation) -> Tensor:
         """Some steps of a sequence, channels last, as the engine takes them."""

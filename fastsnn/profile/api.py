@@ -24,6 +24,7 @@ def profile(
     *,
     dense: nn.Module | None = None,
     timesteps: int | None = None,
+    sequences: bool = False,
     beside: Mapping[str, SpikingNetwork] | None = None,
     batch: int | None = None,
     rounds: int = 20,
@@ -38,11 +39,15 @@ def profile(
 ) -> Profile:
     """What a spiking network costs, layer by layer, beside the dense network that it came from.
 
-    network         a converted network, or any torch module that calls `fastsnn.ops` (or holds a converted network)
+    network         a converted network, one of `fastsnn.fuse`, or any torch module that calls `fastsnn.ops` or holds
+                    a converted or fused network
     loader          batches (images, labels), batches of images, or one tensor of images [N, C, *S], on the network's
                     device; read once. Without labels there is no accuracy
     dense           the network that it was converted from, on the same device: time, accuracy, memory, activations
-    timesteps       T of a converted network; None: its own
+    timesteps       T of a converted network; None: its own. Of a fused network that gets images, which every step sees
+    sequences       the loader gives sequences [T, B, C, *S] in place of images [B, C, *S], for fused networks and
+                    modules that take them. What these give at each step is averaged over the steps so far; there is
+                    no dense network beside them
     beside          other converted networks, by name (other methods, initial potentials, precisions): their accuracy,
                     spikes and modelled joules over time are overlaid
     batch           images of the timed batch, at most those of the loader's first one; None: all of these
@@ -65,22 +70,25 @@ def profile(
     paths = require_outputs([save] if isinstance(save, str | Path) else save)
     settings = Settings(batch, rounds, budget, compile, chosen(energy_models), energy_seconds, progress)
     _check(network, dense, beside or {}, settings)
+    if sequences and (dense is not None or beside):
+        raise ValueError("profile: dense and beside are networks of images; they cannot be run on sequences")
     device = _device(network)
     for name, other in {"the dense network": dense, **(beside or {})}.items():
         if other is not None and _device(other) != device:
             raise ValueError(f"the network is on {device} and {name} on {_device(other)}; move one of them")
-    stream = batches(loader, device)
+    stream = batches(loader, device, sequences)
     first: tuple[Tensor, Tensor | None] | None = next(stream, None)
     if first is None:
         raise ValueError("profile needs at least one image, got none")
     wanted = None if timesteps is None else steps(timesteps)
-    subjects = {"": subject(network, first[0], wanted)}
-    main = subjects[""]
+    main = subject(network, first[0], wanted, sequences)
     name = f"{main.method}, {main.precision}" if main.method else main.name
-    networks = {name: main, **{other: subject(snn, first[0], None) for other, snn in (beside or {}).items()}}
+    networks = {name: main, **{other: subject(snn, first[0], None, False) for other, snn in (beside or {}).items()}}
     if len(networks) != 1 + len(beside or {}):
         raise ValueError(f"beside: the name {name!r} is that of the profiled network; choose another")
-    run = Run(network, networks, dense, first[0], settings, command or _command(network, wanted), notes, paths)
+    run = Run(
+        network, networks, dense, first[0], settings, command or _command(network, wanted, sequences), notes, paths
+    )
     return run.all(chain([first], stream), _length(loader))
 
 
@@ -114,7 +122,7 @@ def _length(loader: Any) -> int | None:
     return len(loader) if hasattr(loader, "__len__") else None
 
 
-def _command(network: nn.Module, timesteps: int | None) -> str:
+def _command(network: nn.Module, timesteps: int | None, sequences: bool) -> str:
     """What was called, where nobody says so."""
-    more = "" if timesteps is None else f", timesteps={timesteps}"
+    more = ("" if timesteps is None else f", timesteps={timesteps}") + (", sequences=True" if sequences else "")
     return f"fastsnn.profile({type(network).__name__}, loader{more})"

@@ -9,8 +9,10 @@ from torch import Tensor
 KINDS = "batches (images, labels), batches of images, or one tensor of images"
 
 
-def batches(loader: Any, device: torch.device) -> Iterator[tuple[Tensor, Tensor | None]]:
+def batches(loader: Any, device: torch.device, sequences: bool = False) -> Iterator[tuple[Tensor, Tensor | None]]:
     """(images [B, C, *S], labels [B] or None), batch after batch; batches without images are left out.
+
+    sequences   what comes is [T, B, C, *S] in place of images, and is given batch first
 
     Raises TypeError for anything else, ValueError for images on another device than the network.
     """
@@ -28,6 +30,10 @@ def batches(loader: Any, device: torch.device) -> Iterator[tuple[Tensor, Tensor 
             raise TypeError(f"profile needs {KINDS}, got a batch of type {type(images).__name__}")
         if images.device != device:
             raise ValueError(f"the network is on {device} and the images on {images.device}; move one of them")
+        if sequences:
+            if images.ndim < 3:
+                raise ValueError(f"profile with sequences=True needs sequences [T, B, ...], got {list(images.shape)}")
+            images = images.transpose(0, 1)
         if len(images):
             yield images, None if labels is None else _labels(labels, len(images)).to(device)
 

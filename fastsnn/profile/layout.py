@@ -1,11 +1,12 @@
-"""What the layers of a converted network are: what they read, what spikes reach in them, what they multiply."""
+"""What the layers of a program are: what they read, what spikes reach in them, what they multiply."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 
 from torch import Tensor
 
-from fastsnn.network import SpikingNetwork
+from fastsnn.convert.report import Row
 from fastsnn.profile.counts import Reach
 from fastsnn.profile.schema import Macs
 from fastsnn.program import (
@@ -51,12 +52,16 @@ class Facts:
     modules: tuple[str, ...] = ()
 
 
-def layout(snn: SpikingNetwork, T: int) -> list[Facts]:
-    """Every layer of a converted network but its input, in order."""
-    reader = _Reader(snn.program, T)
-    rows = {row.layer: row for row in snn.report.rows}
+def layout(program: Program, report: Iterable[Row], T: int, stepwise: bool) -> list[Facts]:
+    """Every layer of a program but its input, in order.
+
+    report    has a row for each
+    stepwise  what is behind the last neurons runs at each step, not once on the mean over them
+    """
+    reader = _Reader(program, T, stepwise)
+    rows = {row.layer: row for row in report}
     found = []
-    for name, layer in snn.program.layers.items():
+    for name, layer in program.layers.items():
         if isinstance(layer, InputLayer | PlaneLayer):
             continue
         row = rows[name]
@@ -74,7 +79,7 @@ def layout(snn: SpikingNetwork, T: int) -> list[Facts]:
                 row.macs.existing,
                 row.macs.with_borders,
                 weights(layer),
-                sum(prod(snn.program.layers[source].shape) for source in layer.sources),
+                sum(prod(program.layers[source].shape) for source in layer.sources),
                 row.modules,
             )
         )
@@ -95,8 +100,8 @@ def weights(layer: Layer) -> int:
 
 
 class _Reader:
-    def __init__(self, program: Program, T: int) -> None:
-        self.layers, self.T = program.layers, T
+    def __init__(self, program: Program, T: int, stepwise: bool) -> None:
+        self.layers, self.T, self.stepwise = program.layers, T, stepwise
         self.inner, self.timed = program.inner(), program.timed()
 
     def role(self, layer: Layer) -> str:
@@ -134,7 +139,7 @@ class _Reader:
         return [Reach(kind, known, root, reach) for root, reach in found.items()]
 
     def numbers(self, layer: Layer, source: str, connections: Tensor, kind: str | None = None) -> Macs:
-        over_time = source in self.timed and layer.name in self.inner
+        over_time = source in self.timed and (self.stepwise or layer.name in self.inner)
         usual = "readout" if layer.name not in self.inner else "numbers" if over_time else "first layer"
         once = int(connections.sum())
         return {"kind": kind or usual, "source": source, "once": once, "times": self.T if over_time else 1}

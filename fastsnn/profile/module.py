@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from fastsnn.network import SpikingNetwork
 from fastsnn.profile.calls import READERS, Call
 from fastsnn.profile.converted import Converted
 from fastsnn.profile.counts import Counts, Observed, Reach, count
+from fastsnn.profile.fused import Fused, over_time
 from fastsnn.profile.layout import Facts
 from fastsnn.profile.raster import Rows
 from fastsnn.profile.recorder import Recorder
@@ -21,7 +22,10 @@ from fastsnn.profile.schema import Bytes, Macs
 class Module:
     """A module over its own steps, as the profile sees it; see `fastsnn.profile.subject.Subject`.
 
-    example   images that it is run on once, to see which operators it calls: they must be the same on every input
+    example    images [B, C, *S] that it is run on once, to see which operators it calls: they must be the same on
+               every input
+    sequences  the example is sequences, batch first: [B, T, C, *S]; the module takes [T, B, C, *S], and what it gives
+               at each step, [T, B, classes], is averaged over the steps so far
 
     Raises ValueError where it calls none of fastsnn's neurons.
     """
@@ -30,14 +34,13 @@ class Module:
     method: str | None = None
     precision: str | None = None
 
-    def __init__(self, module: nn.Module, example: Tensor) -> None:
-        self.module, self.name = module, type(module).__name__
+    def __init__(self, module: nn.Module, example: Tensor, sequences: bool = False) -> None:
+        self.module, self.name, self.sequences = module, type(module).__name__, sequences
         self.device = example.device
         self.rows: dict[str, Rows] = {}
         self._moved: dict[str, tuple[Bytes, int]] = {}
         recorder, calls, _ = self._recorded(example)
-        networks = {path: cast(SpikingNetwork, module.get_submodule(path)) for path in recorder.networks}
-        self.inner = {path: Converted(snn, recorder.networks[path][1]) for path, snn in networks.items()}
+        self.inner = {path: self._within(path, *given) for path, given in recorder.networks.items()}
         self.facts = _facts(calls, len(example))
         for path, inner in self.inner.items():
             self.facts += [_renamed(facts, path) for facts in inner.facts]
@@ -45,7 +48,7 @@ class Module:
         if not any(facts.neurons for facts in self.facts):
             raise ValueError(
                 f"profile needs a network with spiking neurons: {self.name} calls none of fastsnn's, and holds no "
-                "converted network; convert it with fastsnn.convert"
+                "converted or fused network; convert it with fastsnn.convert, or fuse it with fastsnn.fuse"
             )
         self.T = max(steps)
 
@@ -70,17 +73,20 @@ class Module:
                 if first:
                     self.rows[name] = Rows.of(call.shape)
                     self.rows[name].add(call.words[:1], call.T)
-        for path, (given, _) in recorder.networks.items():
+        for path, given in self._seen(recorder).items():
             with torch.inference_mode():
                 found = self.inner[path].observe(given)[0]
             counts |= {f"{path}.{name}": c for name, c in found.counts.items()}
             additions |= {f"{path}.{name}": a for name, a in found.additions.items()}
             self.rows |= {f"{path}.{name}": rows for name, rows in self.inner[path].rows.items()}
-        return Observed(len(x), counts, additions), output if isinstance(output, Tensor) else None
+        if not isinstance(output, Tensor):
+            return Observed(len(x), counts, additions), None
+        averaged = self.sequences and output.ndim == 3
+        return Observed(len(x), counts, additions), over_time(output) if averaged else output
 
     def run(self, x: Tensor, T: int | None = None) -> Any:
         """One run as users do it."""
-        return self.module(x)
+        return self.module(x.transpose(0, 1) if self.sequences else x)
 
     def seconds(self, x: Tensor, rounds: int) -> dict[str, list[float]]:
         """Of each call, in each round; of a converted network inside, of its layers."""
@@ -88,7 +94,7 @@ class Module:
         for _ in range(rounds + 1):
             recorder, _, _ = self._recorded(x, found)
         result = {name: times[1:] for name, times in found.items()}
-        for path, (given, _) in recorder.networks.items():
+        for path, given in self._seen(recorder).items():
             inside = self.inner[path].seconds(given, rounds)
             result |= {f"{path}.{name}": times for name, times in inside.items()}
         return result
@@ -109,6 +115,22 @@ class Module:
         for converted in self.inner.values():
             converted.forget()
 
+    def _within(self, path: str, given: Tensor, timesteps: int | None) -> Converted | Fused:
+        network: Any = self.module.get_submodule(path)
+        if isinstance(network, SpikingNetwork):
+            return Converted(network, timesteps or network.timesteps)
+        return Fused(network, timesteps or len(given), timesteps is not None)
+
+    def _seen(self, recorder: Recorder) -> dict[str, Tensor]:
+        """What networks inside were given, batch first."""
+        found = {}
+        for path, (given, timesteps) in recorder.networks.items():
+            inner = self.inner[path]
+            if inner.T != (timesteps or (len(given) if isinstance(inner, Fused) else inner.T)):
+                raise ValueError(f"{self.name} ran {path} for other steps than those of the first batch, {inner.T}")
+            found[path] = given.transpose(0, 1) if isinstance(inner, Fused) and not inner.held else given
+        return found
+
     def _recorded(
         self, x: Tensor, seconds: dict[str, list[float]] | None = None
     ) -> tuple[Recorder, dict[str, Call], Any]:
@@ -128,7 +150,7 @@ class Module:
 
         recorder = Recorder(self.module, watch)
         with recorder.recording():
-            output = self.module(x)
+            output = self.run(x)
         if seconds is None:
             self._moved = {name: (call.bytes, len(x)) for name, call in calls.items()}
         return recorder, calls, output

@@ -8,24 +8,26 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from fastsnn.fuse.network import FusedNetwork
 from fastsnn.network import SpikingNetwork
 from fastsnn.profile.calls import READERS
 
 # (path of the submodule, name of the operator, run it): its result
 Watch = Callable[[str, str, Callable[[], Any], tuple[Any, ...]], Any]
+WHOLE = (SpikingNetwork, FusedNetwork)
 
 
 class Recorder(TorchDispatchMode):
-    """Hands every operator of READERS that a module calls to `watch`, and every input of a converted network in it.
+    """Hands every operator of READERS that a module calls to `watch`; keeps what whole networks in it are given.
 
     watch      called as watch(path, operator, run, arguments); what it returns is the operator's result
-    networks   input and time-steps of each SpikingNetwork inside, by path; its own operators are not watched
+    networks   input and time-steps, or None, of each such network inside, by path; its own operators are not watched
     """
 
     def __init__(self, module: nn.Module, watch: Watch) -> None:
         super().__init__()
         self.module, self.watch = module, watch
-        self.networks: dict[str, tuple[Tensor, int]] = {}
+        self.networks: dict[str, tuple[Tensor, int | None]] = {}
         self._path = [""]
         self._inside = 0
 
@@ -56,20 +58,20 @@ class Recorder(TorchDispatchMode):
     def _enter(self, path: str, module: nn.Module) -> Callable[..., None]:
         def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             self._path.append(path)
-            if not isinstance(module, SpikingNetwork):
+            if not isinstance(module, WHOLE):
                 return
             self._inside += 1
             if path in self.networks:
-                raise ValueError(f"profile takes a module that calls the converted network {path} once, not again")
+                raise ValueError(f"profile takes a module that calls the network {path} once, not again")
             x, *more = (*args, *(kwargs[name] for name in ("x", "timesteps") if name in kwargs))
-            self.networks[path] = (x, more[0] if more and more[0] is not None else module.timesteps)
+            self.networks[path] = (x, more[0] if more else None)
 
         return enter
 
     def _leave(self, module: nn.Module) -> Callable[..., None]:
         def leave(*_: Any) -> None:
             self._path.pop()
-            if isinstance(module, SpikingNetwork):
+            if isinstance(module, WHOLE):
                 self._inside -= 1
 
         return leave

@@ -77,8 +77,9 @@ class Machine(TypedDict):
 class Network(TypedDict):
     """What ran.
 
-    source      "converted" (a SpikingNetwork), or "module" (a torch module that calls fastsnn.ops)
-    method      how it was converted, in words; None for a module
+    source      "converted" (a SpikingNetwork), "fused" (a FusedNetwork), or "module" (a torch module that calls
+                fastsnn.ops, or holds one of them)
+    method      how it was converted, in words; None for others
     parameters  numbers among its weights and biases
     dense       the name of the dense network beside it, or None
     """

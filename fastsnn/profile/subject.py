@@ -1,13 +1,15 @@
-"""What can be profiled: a converted network, or a torch module that calls fastsnn's operators."""
+"""What can be profiled: a converted or fused network, or a torch module that calls fastsnn's operators or holds one."""
 
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from fastsnn.fuse.network import FusedNetwork
 from fastsnn.network import SpikingNetwork
 from fastsnn.profile.converted import Converted
 from fastsnn.profile.counts import Observed
+from fastsnn.profile.fused import Fused
 from fastsnn.profile.layout import Facts
 from fastsnn.profile.module import Module
 from fastsnn.profile.raster import Rows
@@ -36,7 +38,8 @@ class Subject(Protocol):
     stepped: bool
 
     def observe(self, x: Tensor) -> tuple[Observed, Tensor | None]:
-        """Runs images x [B, C, *S]: what was counted; the output after each step [T, B, ...] or at the end [B, ...]."""
+        """Runs images [B, C, *S] or sequences [B, T, C, *S]: what was counted; the output after each step [T, B, ...]
+        or at the end [B, ...]."""
         ...
 
     def run(self, x: Tensor, T: int | None = None) -> Any:
@@ -60,13 +63,28 @@ class Subject(Protocol):
         ...
 
 
-def subject(network: nn.Module, example: Tensor, timesteps: int | None) -> Subject:
-    """The network as a subject. Raises ValueError for steps that a module decides by itself, or no spiking neurons."""
+def subject(network: nn.Module, example: Tensor, timesteps: int | None, sequences: bool) -> Subject:
+    """The network as a subject.
+
+    example    images [B, C, *S], or sequences [B, T, C, *S]
+    sequences  which of them; such a network takes [T, B, C, *S]
+
+    Raises ValueError for steps that a network decides by itself, or no spiking neurons.
+    """
     if isinstance(network, SpikingNetwork):
+        if sequences:
+            raise ValueError("a converted network takes images, not sequences: leave sequences out")
         return Converted(network, timesteps or network.timesteps)
+    if isinstance(network, FusedNetwork):
+        if sequences == (timesteps is not None):
+            raise ValueError(
+                "a fused network is profiled on sequences [T, B, ...] (sequences=True) or on images [B, ...] that each "
+                f"step sees (timesteps=T), got sequences={sequences} and timesteps={timesteps}"
+            )
+        return Fused(network, timesteps or example.shape[1], not sequences)
     if timesteps is not None:
         raise ValueError(
-            f"timesteps can be chosen for a converted network; {type(network).__name__} decides by itself, "
+            f"timesteps can be chosen for a converted or fused network; {type(network).__name__} decides by itself, "
             f"got timesteps={timesteps}"
         )
-    return Module(network, example)
+    return Module(network, example, sequences)

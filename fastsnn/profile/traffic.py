@@ -16,10 +16,13 @@ FLOAT = 4
 COUNT = 4
 
 
-def traffic(program: Program, lengths: Sequence[int], batch: int) -> dict[str, Bytes]:
-    """Of one pass over a batch, by layer, with the steps in chunks of these lengths."""
+def traffic(program: Program, lengths: Sequence[int], batch: int, stepwise: bool) -> dict[str, Bytes]:
+    """Of one pass over a batch, by layer, with the steps in chunks of these lengths.
+
+    stepwise  what is behind the last neurons runs at each step, not once on the mean over them
+    """
     return {
-        name: _Layer(program, layer, lengths, batch).bytes()
+        name: _Layer(program, layer, lengths, batch, stepwise).bytes()
         for name, layer in program.layers.items()
         if not isinstance(layer, InputLayer | PlaneLayer)
     }
@@ -35,10 +38,11 @@ def float_steps(weights: int, read: int, written: int, neurons: int, T: int) -> 
 
 
 class _Layer:
-    def __init__(self, program: Program, layer: Layer, lengths: Sequence[int], batch: int) -> None:
+    def __init__(self, program: Program, layer: Layer, lengths: Sequence[int], batch: int, stepwise: bool) -> None:
         self.layers, self.layer, self.lengths, self.batch = program.layers, layer, lengths, batch
         self.fixed = program.exponent is not None
-        self.inner, self.timed = program.inner(), program.timed()
+        self.inner = set(program.layers) if stepwise else program.inner()
+        self.timed = program.timed()
         self.T = sum(lengths)
 
     def bytes(self) -> Bytes:

@@ -129,7 +129,7 @@ def test_a_converted_network_inside_is_counted_layer_by_layer():
     for name, train in alone.items():
         assert torch.equal(observed.counts[f"1.{name}"].fired, train.counts().long().sum(0))
     assert set(subject.seconds(x, 3)) == {"1.1", "1.3"} and set(subject.moved(3)) == {f.name for f in subject.facts}
-    with pytest.raises(ValueError, match="calls the converted network 0 once"):
+    with pytest.raises(ValueError, match="calls the network 0 once"):
         Module(Twice(snn), x)
 
 
@@ -166,7 +166,7 @@ def test_numbers_over_time_and_sum_pools():
 
 
 def test_what_cannot_be_profiled():
-    with pytest.raises(ValueError, match="calls none of fastsnn's, and holds no converted network"):
+    with pytest.raises(ValueError, match="calls none of fastsnn's, and holds no converted or fused network"):
         Module(nn.Linear(3, 2), torch.randn(2, 3))
 
     class Moody(nn.Module):
