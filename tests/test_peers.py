@@ -14,7 +14,20 @@ from torch import nn
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = (
-    *("chart", "dense", "environments", "jelly", "judge", "matrix", "memory", "neurons", "opponents", "prepare"),
+    *(
+        "ahead",
+        "chart",
+        "dense",
+        "environments",
+        "heat",
+        "jelly",
+        "judge",
+        "matrix",
+        "memory",
+        "neurons",
+        "opponents",
+        "prepare",
+    ),
     *("report", "run", "simulated", "unit", "worker"),
 )
 CPU = torch.device("cpu")

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("chart", "matrix", "prepare", "report", "run", "worker")
+PARTS = ("ahead", "chart", "heat", "matrix", "prepare", "report", "run", "worker")
 CPU = torch.device("cpu")
 T, BATCH = 5, 3
+KEY = {"network": "net", "T": 32, "batch": 1, "opponent": "sinabs"}
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +97,9 @@ def test_the_table_of_fake_rows(bench):
         fake(bench, "dense", 16.0, batch=8, rate=0.2),
         {"network": "net", "T": 16, "batch": 1, "opponent": "sinabs", "reason": "pip install: no network"},
     ]
-    image, table, extra, conditions, missing = bench.report.render(rows).split("\n\n")
+    image, table, extra, conditions, missing, more = bench.report.headline(rows).split("\n\n")
     assert image.startswith("![") and image.endswith("(docs/peers.svg)")
+    assert more.startswith("[docs/peers.md](docs/peers.md)")
     head, _, *lines = table.splitlines()
     assert head.startswith("| network | rate | T | batch | int32 | int16 | dense | PyTorch | Norse | best peer |")
     assert lines == [
@@ -114,27 +116,47 @@ def test_the_table_of_fake_rows(bench):
     )
     assert missing == "- net, T = 16, batch 1, sinabs: no result: pip install: no network"
     assert bench.report.render(rows[-1:]) == f"{bench.report.NONE}\n\n{missing}"
-    assert "svg" not in bench.report.render([fake(bench, "dense", 2.0, T=4)])
+    early = [fake(bench, "torch", 8.0, T=4), *rows]
+    assert bench.report.headline(early) == bench.report.headline(rows)
+    image, whole, *_ = bench.report.whole(early).split("\n\n")
+    assert image.endswith("(peers-ahead.svg)") and "| 4 | 1 |" in whole and "| 16 | 8 |" in whole
+    assert "svg" not in bench.report.whole([fake(bench, "dense", 2.0, T=4)])
+
+
+def test_how_far_ahead_of_the_fastest_peer(bench):
+    rows = [fake(bench, "dense", 1.0), fake(bench, "torch", 20.0), fake(bench, "norse", 10.0)]
+    rows += [fake(bench, "torch", 30.0, T=4, batch=16), fake(bench, "dense", 1.0, T=8), {"reason": "none"} | KEY]
+    assert bench.ahead.ahead(rows) == {
+        ("net", 16, 1): {"int32": 2.0, "int16": 10 / 3},
+        ("net", 4, 16): {"int32": 6.0, "int16": 10.0},
+    }
+    with pytest.raises(ValueError, match="no rows with the times of a peer"):
+        bench.heat.draw(rows[:1], Path("unused.svg"))
 
 
 def test_the_report_of_rows_in_a_file(bench, monkeypatch, tmp_path, capsys):
     pytest.importorskip("matplotlib")
-    report, readme, chart = bench.report, tmp_path / "README.md", tmp_path / "peers.svg"
+    report, readme, chart = bench.report, tmp_path / "README.md", tmp_path / bench.report.CHART
+    page, heat = tmp_path / report.PAGE, tmp_path / report.HEAT
     monkeypatch.setattr(report, "ROWS", tmp_path)
-    arguments = ["--device", "x", "--readme", str(readme), "--chart", str(chart)]
-    readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    arguments = ["--device", "x", "--readme", str(readme), "--docs", str(tmp_path)]
+    for file in (readme, page):
+        file.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
     assert report.main(arguments) == 0
     assert report.NONE in readme.read_text() and not chart.exists()
     rows = [fake(bench, "dense", 2.0), fake(bench, "torch", 20.0), fake(bench, "torch", 10.0)]
     (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert report.main([*arguments, "--check"]) == 1
-    assert "has another table than x.jsonl" in capsys.readouterr().err
+    assert capsys.readouterr().err.count("has another table than x.jsonl") == 2
     assert report.main(arguments) == 0 and report.main([*arguments, "--check"]) == 0
-    assert "| 10.0 | PyTorch | 2.0 | 3.3 |" in readme.read_text(), "the newest row of a case counts"
-    drawn = chart.read_text()
-    assert drawn.lstrip().startswith("<?xml") and report.main(arguments) == 0 and chart.read_text() == drawn
-    readme.write_text("no markers")
-    assert report.main(arguments) == 2
+    for file in (readme, page):
+        assert "| 10.0 | PyTorch | 2.0 | 3.3 |" in file.read_text(), "the newest row of a case counts"
+    drawn = [picture.read_text() for picture in (chart, heat)]
+    assert all(text.lstrip().startswith("<?xml") for text in drawn) and report.main(arguments) == 0
+    assert [picture.read_text() for picture in (chart, heat)] == drawn
+    before = readme.read_text()
+    page.write_text("no markers")
+    assert report.main(arguments) == 2 and readme.read_text() == before, "both or none"
 
 
 def test_the_chart_has_ours_first_and_every_opponent(bench):
@@ -143,10 +165,10 @@ def test_the_chart_has_ours_first_and_every_opponent(bench):
     assert title == "net, batch 1" and bars == {"int32": 2.5, "int16": 1.5, "torch": 10.0}
 
 
-def test_the_readme_has_the_peers_of_its_rows(bench):
-    text = (ROOT / "README.md").read_text()
-    files = sorted(bench.report.ROWS.glob("*.jsonl"))
-    tables = [bench.report.render(bench.rows.latest(path)) for path in files] or [bench.report.NONE]
+@pytest.mark.parametrize("file, kind", [("README.md", "headline"), ("docs/peers.md", "whole")])
+def test_the_documents_have_the_peers_of_the_rows(bench, file, kind):
+    text, render = (ROOT / file).read_text(), getattr(bench.report, kind)
+    tables = [render(bench.rows.latest(path)) for path in sorted(bench.report.ROWS.glob("*.jsonl"))] or [render([])]
     assert any(f"{bench.report.BEGIN}\n{table}\n{bench.report.END}" in text for table in tables)
 
 

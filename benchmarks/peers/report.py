@@ -1,23 +1,26 @@
-"""The README's table and chart of fastsnn beside its peers, made from rows.
+"""The tables and pictures of fastsnn beside its peers, made from rows: the README's, and docs/peers.md, which has all.
 
-python -m peers.report             rewrites both from this machine's newest rows
-python -m peers.report --check     exits 1 where the README has another table
+python -m peers.report             rewrites them from this machine's newest rows
+python -m peers.report --check     exits 1 where one of the two has other tables
 """
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rows import RESULTS, Row, device, latest
 from table import README, digits, line, rewritten
 
-from peers import chart
+from peers import chart, heat
+from peers.ahead import ahead, best, cases, key
 from peers.opponents import COMPILED, DENSE, NAMES, SPIKING, TITLES
 
 BEGIN, END = "<!-- peers table -->", "<!-- end of peers table -->"
 ROWS = RESULTS / "peers"
-CHART = README.parent / "docs" / "peers.svg"
+DOCS = README.parent / "docs"
+# in a folder of documents: the whole table, the README's chart, and the picture of all cases
+PAGE, CHART, HEAT = "peers.md", "peers.svg", "peers-ahead.svg"
 SHORT = {
     "dense": "dense",
     "dense-compiled": "dense, compiled",
@@ -51,8 +54,20 @@ def sentence(row: Row) -> str:
     )
 
 
-def render(rows: Sequence[Row], image: str = "docs/peers.svg") -> str:
-    """Chart, table, what its numbers are, and what has none."""
+def headline(rows: Sequence[Row]) -> str:
+    """What the README has: the chart, and the cases at its T."""
+    found = [row for row in rows if row["T"] == chart.T]
+    image = f"![Time of each way to run the same networks](docs/{CHART})" if chart.panels(rows) else ""
+    return f"{render(found, image)}\n\n[docs/{PAGE}](docs/{PAGE}) has every T and batch that was measured."
+
+
+def whole(rows: Sequence[Row]) -> str:
+    """What the page of all cases has."""
+    return render(rows, f"![Times faster than the fastest peer, over T and batch]({HEAT})" if ahead(rows) else "")
+
+
+def render(rows: Sequence[Row], image: str = "") -> str:
+    """A picture, table, what its numbers are, and what has none."""
     timed = [row for row in rows if "opponent_ms" in row]
     missing = "\n".join(f"- {sentence(row)}" for row in rows if "reason" in row)
     if not timed:
@@ -61,55 +76,43 @@ def render(rows: Sequence[Row], image: str = "docs/peers.svg") -> str:
     names = [name for name in NAMES if any(row["opponent"] == name for row in timed)]
     head = ["network", "rate", "T", "batch", *ours, *(SHORT[name] for name in names), "best peer", *_faster(ours)]
     lines = [line(head), line(["---"] * len(head))]
-    for case in _cases(timed):
-        group = {row["opponent"]: row for row in timed if _key(row) == case}
+    for case in cases(timed):
+        group = {row["opponent"]: row for row in timed if key(row) == case}
         lines.append(line(_cells(group, ours, names)))
-    drawn = f"![Time of each way to run the same networks]({image})" if chart.panels(rows) else ""
-    parts = [drawn, "\n".join(lines), _memory(timed, ours), _conditions(timed), missing]
+    parts = [image, "\n".join(lines), _memory(timed, ours), _conditions(timed), missing]
     return "\n\n".join(part for part in parts if part)
 
 
-def best(group: Iterable[Row]) -> Row | None:
-    """The fastest of the spiking peers: the one that fastsnn is least ahead of."""
-    spiking = [row for row in group if row["opponent"] in SPIKING]
-    return min(spiking, key=lambda row: next(iter(row["speedup"].values())), default=None)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="The README's table and chart of peers.")
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where the README has another")
+    parser = argparse.ArgumentParser(description="The tables and pictures of peers.")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where there are other tables")
     parser.add_argument(
         "--device", default=device(), help="whose rows, a file in benchmarks/results/peers (%(default)s)"
     )
     parser.add_argument("--readme", type=Path, default=README, metavar="FILE", help="default: the project's")
-    parser.add_argument("--chart", type=Path, default=CHART, metavar="FILE", help="default: docs/peers.svg")
+    parser.add_argument("--docs", type=Path, default=DOCS, metavar="DIR", help="of the page and pictures: docs/")
     args = parser.parse_args(argv)
     path = ROWS / f"{args.device}.jsonl"
-    text = args.readme.read_text()
-    try:
-        rows = latest(path) if path.is_file() else []
-        new = rewritten(text, render(rows), BEGIN, END)
-    except ValueError as error:
-        print(f"peers: {args.readme}: {error}", file=sys.stderr)
-        return 2
+    rows = latest(path) if path.is_file() else []
+    new: dict[Path, str] = {}
+    for file, text in ((args.readme, headline(rows)), (args.docs / PAGE, whole(rows))):
+        try:
+            new[file] = rewritten(file.read_text(), text, BEGIN, END)
+        except ValueError as error:
+            print(f"peers: {file}: {error}", file=sys.stderr)
+            return 2
+    others = [file for file, text in new.items() if text != file.read_text()]
     if args.check:
-        if new != text:
-            print(f"peers: {args.readme} has another table than {path.name}: run make peers", file=sys.stderr)
-        return int(new != text)
+        for file in others:
+            print(f"peers: {file} has another table than {path.name}: run make peers", file=sys.stderr)
+        return int(bool(others))
     if chart.panels(rows):
-        chart.draw(rows, args.chart)
-    args.readme.write_text(new)
+        chart.draw(rows, args.docs / CHART)
+    if ahead(rows):
+        heat.draw(rows, args.docs / HEAT)
+    for file in others:
+        file.write_text(new[file])
     return 0
-
-
-def _key(row: Row) -> tuple:
-    return row["network"], row["T"], row["batch"]
-
-
-def _cases(rows: Sequence[Row]) -> list[tuple]:
-    """Cases in the order in which their networks came, the largest T first."""
-    order = list(dict.fromkeys(row["network"] for row in rows))
-    return sorted({_key(row) for row in rows}, key=lambda case: (order.index(case[0]), -case[1], case[2]))
 
 
 def _cells(group: dict[str, Row], ours: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -136,8 +139,8 @@ def _memory(rows: Sequence[Row], ours: Sequence[str]) -> str:
     names = [name for name in NAMES if any(row["opponent"] == name for row in rows)]
     head = ["MiB that a run adds", "T", "batch", *ours, *(SHORT[name] for name in names)]
     lines = [line(head), line(["---"] * len(head))]
-    for case in _cases(rows):
-        group = {row["opponent"]: row for row in rows if _key(row) == case}
+    for case in cases(rows):
+        group = {row["opponent"]: row for row in rows if key(row) == case}
         mine = next(iter(group.values()))["ours_memory_mib"]
         cells = [mine[p] for p in ours] + [group[n]["memory_mib"] if n in group else None for n in names]
         lines.append(line([*map(str, case), *("-" if c is None else f"{c:.0f}" for c in cells)]))
@@ -172,8 +175,7 @@ def _conditions(rows: Sequence[Row]) -> str:
 
 def _ahead(rows: Sequence[Row]) -> str:
     """How many times faster than the best peer, least and most over the cases at the chart's T."""
-    firsts = [best(row for row in rows if _key(row) == case) for case in _cases(rows) if case[1] == chart.T]
-    found = [row["speedup"] for row in firsts if row]
+    found = [times for case, times in ahead(rows).items() if case[1] == chart.T]
     if not found:
         return f"No peer was measured at T = {chart.T}."
     spans = {p: (min(s[p] for s in found), max(s[p] for s in found)) for p in found[0]}
