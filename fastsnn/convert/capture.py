@@ -5,7 +5,6 @@ arrives as one and the same ATen operator, and shapes are known.
 """
 
 import copy
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch.utils._pytree import TreeSpec, tree_unflatten
 from fastsnn.convert import movement, rules
 from fastsnn.convert.graph import Graph, Head, Input, Node, Refused, channels_last
 from fastsnn.convert.rules.reasons import REASONS
+from fastsnn.convert.trace import traced
 from fastsnn.errors import ConversionError
 
 OUTPUT = "an output"
@@ -49,7 +49,7 @@ def capture(model: nn.Module, example: Tensor) -> Captured:
     """
     model = _copy(model).eval()
     batch = torch.cat([example[:1]] * movement.BATCH)
-    program = _export(model, batch)
+    program = traced(model, batch)
     reader = _Reader(model, program, tuple(example.shape[1:]))
     graph = reader.read().pruned()
     early = _early_heads(graph)
@@ -80,20 +80,6 @@ def _early_heads(graph: Graph) -> set[str]:
         if node.name in early or not isinstance(node.payload, Head):
             early.update(node.inputs)
     return {name for name in early if isinstance(graph.nodes[name].payload, Head)}
-
-
-def _export(model: nn.Module, batch: Tensor) -> torch.export.ExportedProgram:
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            # an empty table only makes the graph functional: in-place operators become their plain twins
-            return torch.export.export(model, (batch,), strict=False).run_decompositions({})
-    except Exception as error:  # torch.export raises many types; all mean that the module cannot be traced
-        reason = str(error).strip().split("\n")[0]
-        raise ConversionError(
-            f"{type(model).__name__} cannot be traced on an input of shape {list(batch.shape)}: "
-            f"{type(error).__name__}: {reason}"
-        ) from error
 
 
 class _Reader:

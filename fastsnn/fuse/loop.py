@@ -21,6 +21,7 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves, tree_unflatten
 
 from fastsnn.convert.movement import BATCH
+from fastsnn.convert.trace import traced
 from fastsnn.errors import ConversionError
 from fastsnn.fuse.mark import potential, spiking
 from fastsnn.fuse.network import FusedNetwork
@@ -72,11 +73,11 @@ def unrolled(model: nn.Module, example: Tensor, precision: str) -> FusedLoop:
     """
     marked, specs = _marked(model)
     handed = {each.path for each in found(model) if each.what.handed}
-    trace = _Trace(_export(marked, example), handed)
+    trace = _Trace(traced(marked, example), handed)
     held = trace.held
     batch = example[:1] if held else example[:, :1]
     alone = torch.cat([batch] * BATCH, dim=0 if held else 1)
-    trace = _Trace(_export(marked, alone), handed)
+    trace = _Trace(traced(marked, alone), handed)
     step = fused_from(trace.step(), specs, alone if held else alone[0], precision, type(model).__name__)
     network = FusedLoop(step, trace.behind(), trace.spec, held, trace.T)
     try:
@@ -95,15 +96,6 @@ def _marked(model: nn.Module) -> tuple[nn.Module, dict[str, Spec]]:
         specs[each.path] = each.what.spec
         marked.set_submodule(each.path, instead(each.path, each.what))
     return marked, specs
-
-
-def _export(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
-    try:
-        with torch.no_grad():
-            return torch.export.export(model, (example,), strict=False).run_decompositions({})
-    except Exception as error:  # torch.export raises many types; all mean that the loop cannot be traced
-        reason = str(error).strip().split("\n")[0]
-        raise ConversionError(f"{type(model).__name__} cannot be traced: {type(error).__name__}: {reason}") from error
 
 
 class _Trace:

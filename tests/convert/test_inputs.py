@@ -1,6 +1,7 @@
 """What people hand to convert, and to what it returns, by accident or not."""
 
 import copy
+import sys
 import warnings
 
 import pytest
@@ -73,6 +74,23 @@ class Pair(Switch):
         return self.net(x) + self.net(y)
 
 
+def test_what_cannot_be_traced_is_said_once(capfd):
+    with pytest.raises(ConversionError, match=r"line \d+ of .*test_inputs.py: return self.net"):
+        convert(Switch().eval())
+    assert capfd.readouterr() == ("", ""), "torch's own log beside the error"
+
+
+class Chatty(nn.Sequential):
+    def forward(self, x):
+        print("forward", file=sys.stderr)
+        return super().forward(x)
+
+
+def test_what_a_network_prints_is_printed(capfd):
+    convert(Chatty(conv(3, 4), nn.ReLU()).eval())
+    assert "forward" in capfd.readouterr().err
+
+
 def squeeze_and_excite(m, x):
     x = F.relu(m.a(x))
     return m.fc(gap(x * torch.sigmoid(m.b(x.mean((2, 3), keepdim=True)))))
@@ -85,7 +103,11 @@ GATE = Body(squeeze_and_excite, a=conv(3, 4), b=conv(4, 4, 1), fc=nn.Linear(4, 4
     "model, reasons",
     [
         pytest.param(nn.Sequential(nn.Flatten(), nn.Linear(432, 4)), ["no activation"], id="no_activation"),
-        pytest.param(Switch(), ["Switch cannot be traced", "data-dependent"], id="control_flow"),
+        pytest.param(
+            Switch(),
+            ["Switch cannot be traced", "data-dependent", "return self.net(x) if x.sum() > 0"],
+            id="control_flow",
+        ),
         pytest.param(Pair(), ["Pair cannot be traced", "'y'"], id="two_inputs"),
         pytest.param(nn.Sequential(conv(3, 4), nn.LeakyReLU(0.2)), ["1 (leaky_relu in 1)", "0.2"], id="leaky_relu"),
         pytest.param(nn.Sequential(conv(3, 4), nn.PReLU(), nn.ReLU()), ["1 (prelu in 1)"], id="prelu"),
