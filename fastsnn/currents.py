@@ -12,6 +12,9 @@ from fastsnn.program import ConvTerm, LinearTerm, NeuronLayer, Term
 from fastsnn.program.fixed import saturated
 
 Results = dict[str, Tensor]
+# behind the name of an input that is held: the same in 32 bits, as exact first layers read it; behind that of a layer:
+# its bias and constant inputs as one current
+NARROW, CONSTANT = ".narrow", ".constant"
 
 
 class Run(Protocol):
@@ -87,19 +90,25 @@ def bias_of(layer: NeuronLayer, constant: Sequence[Term], run: Run, exact: bool,
         return torch.zeros_like(layer.bias)
     if not constant:
         return layer.bias
-    key = f"{layer.name}.constant"
+    key = layer.name + CONSTANT
     if key not in run.static:
         if fixed is not None:
-            run.static[key] = fixed(run.static[constant[0].source].to(torch.int32))
+            run.static[key] = fixed(narrow(run.static, constant[0].source))
         else:
-            run.static[key] = _constant(layer, constant, run, exact)
+            run.static[key] = constant_of(layer, constant, run.static, exact)
     return run.static[key]
 
 
-def _constant(layer: NeuronLayer, terms: Sequence[Term], run: Run, exact: bool) -> Tensor:
+def constant_of(layer: NeuronLayer, terms: Sequence[Term], static: Results, exact: bool) -> Tensor:
     """Bias and constant inputs of a layer as one current [B, *S, C]."""
-    total = total_of(terms, [run.static[term.source] for term in terms], exact) + layer.bias
+    total = total_of(terms, [static[term.source] for term in terms], exact) + layer.bias
     return saturated(total).to(layer.bias.dtype).contiguous()
+
+
+def narrow(static: Results, name: str) -> Tensor:
+    """An input that is held in 32 bits, which hold every fixed-point number."""
+    key = name + NARROW
+    return static[key] if key in static else static[name].int()
 
 
 def total_of(terms: Sequence[Term], inputs: Sequence[Tensor], exact: bool) -> Tensor:

@@ -65,6 +65,8 @@ class Constant(Driver):
         self.chosen: str | None = None
         self.schedule = schedule_of(layer)
         self._fixed = {name: fixed_of(layer, terms, name) for name in backends if exact and name in FIXED}
+        self.narrow = bool(terms) and all(self._fixed.get(name) is not None for name in backends)
+        self.constant = () if self.narrow else terms
 
     @property
     def label(self) -> str:  # type: ignore[override]
@@ -88,7 +90,7 @@ class Constant(Driver):
         self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool
     ) -> tuple[Tensor, Tensor | None]:
         layer = self.layer
-        backend = self.backend(run.static[self.terms[0].source].shape[0] if self.terms else 1, T)
+        backend = self.backend(run.batch if self.terms else 1, T)
         current = bias_of(layer, self.terms, run, self.exact, self._fixed.get(backend))
         if current.shape[1:] != layer.shape:
             current = current.expand(run.batch, *layer.shape).contiguous()
@@ -108,7 +110,7 @@ class Steps(Driver):
 
     def __init__(self, layer: NeuronLayer, terms: Sequence[Term], constant: Sequence[Term], exact: bool) -> None:
         super().__init__(layer)
-        self.terms, self.exact, self.bias = terms, exact, Bias(layer, constant, exact)
+        self.terms, self.exact, self.bias, self.constant = terms, exact, Bias(layer, constant, exact), constant
 
     def __call__(
         self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool
@@ -149,7 +151,7 @@ class Events(Driver):
     ) -> None:
         super().__init__(layer)
         self.sources = [term.source for term in terms]
-        self.bias, self._backend = Bias(layer, constant, exact), backends[0]
+        self.bias, self.constant, self._backend = Bias(layer, constant, exact), constant, backends[0]
         convs = [as_conv(term, layer.shape) for term in terms]
         self.weights = [conv.weight.contiguous() for conv in convs]
         self.inputs = [layers[name].shape for name in self.sources]

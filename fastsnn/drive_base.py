@@ -1,11 +1,12 @@
 """What all drivers of a neuron layer have in common."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
 from fastsnn.currents import Results, Run
-from fastsnn.program import NeuronLayer
+from fastsnn.program import NeuronLayer, Term
 
 # of a layer in the native module (registers of a block, look at every word), on a GPU (backend, its own choice), of
 # neurons without weights a backend; None for the usual one
@@ -17,6 +18,10 @@ class Driver:
 
     # what it is in the report
     label = "each step"
+    # whether of an input that is held it reads 32-bit numbers, and nothing else
+    narrow = False
+    # terms that torch sums up once a run, whatever the number of steps
+    constant: Sequence[Term] = ()
 
     def __init__(self, layer: NeuronLayer) -> None:
         self.layer = layer

@@ -27,10 +27,10 @@ from fastsnn.program import (
     RouteLayer,
     ValueLayer,
 )
-from fastsnn.program.fixed import fixed_input, saturated
-from fastsnn.program.program import channels_last
+from fastsnn.program.fixed import saturated
 from fastsnn.spikes import MAX_STEPS, joined, word_dtype
 from fastsnn.stepwise import each_step
+from fastsnn.still import still
 from fastsnn.twice import restarted
 
 # share of a threshold that is no membrane potential worth going on for
@@ -46,9 +46,17 @@ class Simulation:
               call of `advance` is given its own, and of x only the batch size matters
     prepared  what runs of the program share; made here if it is not given
     stepwise  outputs over time are those of each step alone, not means over the steps so far
+    static    what `still` gives for the images, if that is known
     """
 
-    def __init__(self, program: Program, x: Tensor, prepared: Prepared | None = None, stepwise: bool = False) -> None:
+    def __init__(
+        self,
+        program: Program,
+        x: Tensor,
+        prepared: Prepared | None = None,
+        stepwise: bool = False,
+        static: dict[str, Tensor] | None = None,
+    ) -> None:
         self.program, self.prepared = program, prepared or Prepared(program)
         self.layers = self.prepared.layers
         self.real = self.prepared.real
@@ -64,7 +72,7 @@ class Simulation:
         # where times are wanted: of each layer in the last call of `advance`
         self.clock: Clock | None = None
         self.seconds: dict[str, float] = {}
-        self.static = self._static(channels_last(x.to(self.real)))
+        self.static = still(program, self.prepared, x) if static is None else static
 
     def advance(
         self,
@@ -136,17 +144,6 @@ class Simulation:
         while not exporting() and steps > 1 and steps * size > CHUNK_BYTES:
             steps //= 2
         return steps
-
-    def _static(self, x: Tensor) -> dict[str, Tensor]:
-        """Results of the layers that do not change over time and that neurons depend on."""
-        results: dict[str, Tensor] = {}
-        for name, layer in self.prepared.still:
-            if isinstance(layer, InputLayer):
-                exponent = self.program.exponent
-                results[name] = fixed_input(x, exponent) if exponent is not None and name in self.prepared.inner else x
-            else:
-                results[name] = saturated(layer.dense([results[s] for s in layer.sources]))
-        return results
 
     def _run(self, layer: Layer, results: dict[str, Tensor], T: int, keep: bool) -> Tensor:
         if isinstance(layer, NeuronLayer):

@@ -22,8 +22,11 @@ from fastsnn.program import Program
 from fastsnn.program.program import channels_last, logical, logical_steps
 from fastsnn.reading import Reading, begun, chunks
 from fastsnn.spikes import SpikeTrain, steps
+from fastsnn.tapes import Tapes
 from fastsnn.tuning import timed, tuned
 
+# what runs begin with, where that is known: see `still`
+Static = dict[str, Tensor] | None
 # what belongs to one object and one process
 UNCOPIED = ("_ready", "_graphs", "_lock", "_number")
 
@@ -37,8 +40,8 @@ class SpikingNetwork(nn.Module):
     timesteps    T of a call that names none
     precision    "int32" (exact fixed point: spikes do not depend on batch, threads or device), "int16" (the same, with
                  weights of about 12 bits), "float32" or "float64"
-    graphs       on a GPU runs are recorded as CUDA graphs and replayed, which is what makes small batches fast; set
-                 it to False to launch kernel by kernel
+    graphs       runs are recorded and replayed, on a GPU as CUDA graphs, which is what makes small batches fast; set it
+                 to False to launch kernel by kernel
     report       what became of each layer; print it. After `tune`, also how each layer runs
     reading      what of a run is output: all of it, but for methods that say otherwise
     calibration  what was found on images: `snn.calibration.save(path)`, and `convert(model, path)` again
@@ -63,7 +66,7 @@ class SpikingNetwork(nn.Module):
         self._measured: dict[str, str] = {}
         self._choices: dict[str, Choice] = {}
         self._ready: tuple[Any, Prepared] | None = None
-        self._graphs: tuple[Prepared, Graphs] | None = None
+        self._graphs: tuple[Prepared, Graphs | Tapes] | None = None
         self._lock = Lock()
         self._number = whole.number_of(self)
         super().train(False)
@@ -187,18 +190,20 @@ class SpikingNetwork(nn.Module):
 
     @torch.inference_mode()
     def run(self, x: Tensor, T: int, over_time: bool) -> list[Tensor]:
-        """The outputs of checked images, as `_outputs` gives them: on a GPU by replaying a CUDA graph."""
+        """The outputs of checked images, as `_outputs` gives them: by replaying a recorded run, where there is one."""
         recording = x.is_cuda and torch.cuda.is_current_stream_capturing()
-        if not self.graphs or not x.is_cuda or recording or len(x) == 0:
+        if not self.graphs or recording or len(x) == 0 or not (x.is_cuda or self.prepared().native):
             return self._step_by_step(x, T, over_time)
+        if not x.is_cuda:
+            return self._recorded()(x, T, over_time)
         with torch.cuda.device(x.device):
             return self._recorded()(x, T, over_time)
 
-    def _step_by_step(self, x: Tensor, T: int, over_time: bool) -> list[Tensor]:
+    def _step_by_step(self, x: Tensor, T: int, over_time: bool, static: Static = None) -> list[Tensor]:
         each = over_time or self.reading.delay > 0
-        parts = [outputs for *_, outputs in self._chunks(x, T, over_time=each)]
+        parts = [outputs for *_, outputs in self._chunks(x, T, over_time=each, static=static)]
         if over_time:
-            return [torch.cat(chunks) for chunks in zip(*parts, strict=True)]
+            return [torch.cat(chunks) if len(chunks) > 1 else chunks[0] for chunks in zip(*parts, strict=True)]
         return [out[-1] for out in parts[-1]] if each else parts[-1]
 
     def shapes(self, batch: int, T: int, over_time: bool) -> list[tuple[int, ...]]:
@@ -206,12 +211,13 @@ class SpikingNetwork(nn.Module):
         steps = (T,) if over_time else ()
         return [(*steps, batch, *self.program.layers[name].shape) for name in self.program.outputs]
 
-    def _recorded(self) -> Graphs:
-        """The CUDA graphs of what `prepared` made: they hold its addresses, and go with it."""
+    def _recorded(self) -> Graphs | Tapes:
+        """The recorded runs of what `prepared` made: they hold its addresses, and go with it."""
         prepared = self.prepared()
         with self._lock:
             if self._graphs is None or self._graphs[0] is not prepared:
-                self._graphs = (prepared, Graphs(self._step_by_step))
+                run, native = self._step_by_step, prepared.native
+                self._graphs = (prepared, Tapes.of(self.program, prepared, run) if native else Graphs(run))
             return self._graphs[1]
 
     def chunks(
@@ -232,18 +238,19 @@ class SpikingNetwork(nn.Module):
         yield from self._chunks(x, self._steps(timesteps), record, over_time)
 
     def _chunks(
-        self, x: Tensor, T: int, record: Iterable[str] = (), over_time: bool = False
+        self, x: Tensor, T: int, record: Iterable[str] = (), over_time: bool = False, static: Static = None
     ) -> Iterator[tuple[int, dict[str, Tensor], list[Tensor]]]:
         """As `chunks`, of what was checked."""
-        prepared = self.prepared()
-        with explained(prepared, x, T):
-            simulation = begun(Simulation(self.program, x, prepared), self.reading)
-            yield from chunks(simulation, T, record, over_time, self.reading)
+        with explained(self.prepared(), x, T):
+            yield from chunks(self._begun(x, static), T, record, over_time, self.reading)
 
     def simulation(self, x: Tensor) -> Simulation:
         """A run on images x [B, C, *S] that is advanced by hand, settled where the method asks for it."""
         taken.require(x, self.program, self.device)
-        return begun(Simulation(self.program, x, self.prepared()), self.reading)
+        return self._begun(x)
+
+    def _begun(self, x: Tensor, static: Static = None) -> Simulation:
+        return begun(Simulation(self.program, x, self.prepared(), static=static), self.reading)
 
     def prepared(self) -> Prepared:
         """What runs share, made at the first run and again when the network has moved or another backend is forced."""
@@ -262,8 +269,8 @@ class SpikingNetwork(nn.Module):
         return save(self, path)
 
     def forget(self) -> None:
-        """Lets go of memory that is kept for the next run: words of layers, on a GPU recorded graphs."""
-        self.prepared().free.words.clear()
+        """Lets go of memory that is kept for the next run: words of layers, and runs that were recorded."""
+        self.prepared().forget()
         self._graphs = None
 
     def _apply(self, *args: Any, **kwargs: Any) -> "SpikingNetwork":

@@ -43,6 +43,7 @@ class Prepared:
     boundary           layers that run over time and that the head, or an output, reads
     routes             movement of words that the native module does
     readout            the head as one matrix, where it is one
+    narrow             an input that is held is read as 32-bit numbers, and as nothing else
     reusable           layers whose words nobody sees after their readers have run
     free               what each thread may write to again
     """
@@ -94,6 +95,10 @@ class Prepared:
                 self.drivers[name] = driver(layer, self.layers, self.timed, exact, operators)
                 if choices and name in choices:
                     self.drivers[name].choose(choices[name])
+        first = program.input.name
+        reading = [name for name, layer in self.layers.items() if first in layer.sources]
+        only = all(name in self.drivers and self.drivers[name].narrow for name in reading)
+        self.narrow = self.native and only and first not in program.outputs
 
     def words(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Memory for a layer's words: what an earlier layer or run of this thread gave back, or new.
@@ -141,6 +146,10 @@ class Prepared:
         have = kinds.setdefault(key, [])
         if len(have) < 2:
             have.append(words)
+
+    def forget(self) -> None:
+        """Lets go of what this thread may write to again."""
+        self.free.words.clear()
 
     def _route(self, running: dict[str, Layer]) -> None:
         """Routes of spikes as runs of elements to copy; a route that only another one reads becomes part of that."""

@@ -1,10 +1,12 @@
 // Kernels that go through neurons one by one, for Python.
 #include <pybind11/stl.h>
 
+#include <optional>
 #include <vector>
 
 #include "bind/bind.h"
 #include "bind/kernels.h"
+#include "bind/tape.h"
 #include "common/threads.h"
 
 namespace py = pybind11;
@@ -15,7 +17,7 @@ namespace {
 
 void neurons(Number number, address current, i64 current_step, i64 N, i64 T, address v, i64 v_period, address threshold,
              i64 threshold_period, address bias, i64 bias_period, i64 bias_step, bool hard, bool strict, address out,
-             int out_bytes, address v_out, const Rule* rule, address count, int threads) {
+             int out_bytes, address v_out, const std::optional<Rule>& rule, address count, int threads) {
     NeuronCall call{};
     call.current = at<const void>(current);
     call.current_step = current_step;
@@ -29,11 +31,13 @@ void neurons(Number number, address current, i64 current_step, i64 N, i64 T, add
     call.v_out = at<void>(v_out);
     call.hard = hard;
     call.strict = strict;
-    call.rule = rule;
     call.count = at<const void>(count);
     call.N = N;
-    py::gil_scoped_release nogil;
-    parallel_ranges(N, NEURON_GRAIN, threads, [&](i64 begin, i64 end) { kernels().neurons(call, number, begin, end); });
+    Tape::make([=]() mutable {
+        call.rule = rule ? &*rule : nullptr;
+        parallel_ranges(N, NEURON_GRAIN, threads,
+                        [&](i64 begin, i64 end) { kernels().neurons(call, number, begin, end); });
+    });
 }
 
 void adaptive(Number number, address current, i64 current_step, i64 N, i64 T, address v, i64 v_period, i64 first,
@@ -56,9 +60,10 @@ void adaptive(Number number, address current, i64 current_step, i64 N, i64 T, ad
     call.word_bytes = word_bytes;
     call.after = at<void>(after);
     call.numbers = {numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]};
-    py::gil_scoped_release nogil;
-    parallel_ranges(N, NEURON_GRAIN, threads,
-                    [&](i64 begin, i64 end) { kernels().adaptive(call, number, begin, end); });
+    Tape::make([=] {
+        parallel_ranges(N, NEURON_GRAIN, threads,
+                        [&](i64 begin, i64 end) { kernels().adaptive(call, number, begin, end); });
+    });
 }
 
 void emit(Number number, bool random, address words, int word_bytes, i64 N, address v, address threshold,
@@ -71,8 +76,10 @@ void emit(Number number, bool random, address words, int word_bytes, i64 N, addr
                         T,
                         random,
                         key};
-    py::gil_scoped_release nogil;
-    parallel_ranges(N, NEURON_GRAIN, threads, [&](i64 begin, i64 end) { kernels().emit(call, number, begin, end); });
+    Tape::make([=] {
+        parallel_ranges(N, NEURON_GRAIN, threads,
+                        [&](i64 begin, i64 end) { kernels().emit(call, number, begin, end); });
+    });
 }
 
 void restart(Number number, const std::vector<address>& words, int word_bytes, i64 N, const std::vector<address>& v,
@@ -82,15 +89,17 @@ void restart(Number number, const std::vector<address>& words, int word_bytes, i
         each_words.push_back(at<const void>(words[t]));
         each_v.push_back(at<const void>(v[t]));
     }
-    const RestartCall call{each_words.data(),
-                           word_bytes,
-                           each_v.data(),
-                           static_cast<i64>(words.size()),
-                           {at<const void>(threshold), threshold_period},
-                           {at<const void>(start), start_period},
-                           at<void>(out)};
-    py::gil_scoped_release nogil;
-    parallel_ranges(N, NEURON_GRAIN, threads, [&](i64 begin, i64 end) { kernels().restart(call, number, begin, end); });
+    Tape::make([=] {
+        const RestartCall call{each_words.data(),
+                               word_bytes,
+                               each_v.data(),
+                               static_cast<i64>(each_words.size()),
+                               {at<const void>(threshold), threshold_period},
+                               {at<const void>(start), start_period},
+                               at<void>(out)};
+        parallel_ranges(N, NEURON_GRAIN, threads,
+                        [&](i64 begin, i64 end) { kernels().restart(call, number, begin, end); });
+    });
 }
 
 }  // namespace
@@ -102,16 +111,13 @@ void elementwise(py::module_& m) {
     m.def("restart", &restart);
 
     m.def("pack", [](address spikes, address words, i64 T, i64 N, int word_bytes) {
-        py::gil_scoped_release nogil;
-        kernels().pack(at<const std::uint8_t>(spikes), at<void>(words), word_bytes, T, N);
+        Tape::make([=] { kernels().pack(at<const std::uint8_t>(spikes), at<void>(words), word_bytes, T, N); });
     });
     m.def("unpack", [](address words, address spikes, i64 T, i64 N, int word_bytes) {
-        py::gil_scoped_release nogil;
-        kernels().unpack(at<const void>(words), word_bytes, at<std::uint8_t>(spikes), T, N);
+        Tape::make([=] { kernels().unpack(at<const void>(words), word_bytes, at<std::uint8_t>(spikes), T, N); });
     });
     m.def("counts", [](address words, address counts, i64 N, int word_bytes) {
-        py::gil_scoped_release nogil;
-        kernels().counts(at<const void>(words), word_bytes, at<std::int32_t>(counts), N);
+        Tape::make([=] { kernels().counts(at<const void>(words), word_bytes, at<std::int32_t>(counts), N); });
     });
 }
 

@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "bind/bind.h"
 #include "bind/kernels.h"
+#include "bind/tape.h"
 #include "common/threads.h"
 #include "layer/plan.h"
 
@@ -74,7 +76,8 @@ fastsnn::Rule rule(const std::vector<std::int32_t>& amplitudes, const std::vecto
 
 void run(const fastsnn::Plan& plan, const std::vector<address>& words, const std::vector<int>& word_bytes, i64 batch,
          i64 T, const fastsnn::Spread& v, const fastsnn::Spread& threshold, const fastsnn::Spread& bias, address out,
-         int out_bytes, address v_out, const fastsnn::Rule* rule, const fastsnn::Spread& count, int threads) {
+         int out_bytes, address v_out, const std::optional<fastsnn::Rule>& rule, const fastsnn::Spread& count,
+         int threads) {
     fastsnn::Call call{};
     for (std::size_t i = 0; i < words.size(); ++i) {
         call.words[i] = at<const void>(words[i]);
@@ -88,29 +91,32 @@ void run(const fastsnn::Plan& plan, const std::vector<address>& words, const std
     call.out = at<void>(out);
     call.out_bytes = out_bytes;
     call.v_out = at<void>(v_out);
-    call.rule = rule;
     call.count = count;
-    py::gil_scoped_release nogil;
-    plan.run(call, threads);
+    Tape::make([=, &plan]() mutable {
+        call.rule = rule ? &*rule : nullptr;
+        plan.run(call, threads);
+    });
 }
 
 // Copies runs of elements: `runs` [n, 4] of destination, length, source (-1: zeros), place in it; all in elements.
 void route(const std::vector<address>& sources, const std::vector<i64>& sizes, int bytes, address runs, i64 n,
            address result, i64 size, i64 batch) {
-    const i64* table = at<const i64>(runs);
-    py::gil_scoped_release nogil;
-    for (i64 b = 0; b < batch; ++b) {
-        char* to = at<char>(result) + b * size * bytes;
-        for (i64 i = 0; i < n; ++i) {
-            const i64 *run = table + 4 * i, length = run[1] * bytes;
-            if (run[2] < 0) {
-                std::memset(to + run[0] * bytes, 0, static_cast<std::size_t>(length));
-            } else {
-                const char* from = at<const char>(sources[run[2]]) + (b * sizes[run[2]] + run[3]) * bytes;
-                std::memcpy(to + run[0] * bytes, from, static_cast<std::size_t>(length));
+    Tape::make([=] {
+        const i64* table = at<const i64>(runs);
+        for (i64 b = 0; b < batch; ++b) {
+            char* to = at<char>(result) + b * size * bytes;
+            for (i64 i = 0; i < n; ++i) {
+                const i64 *run = table + 4 * i, length = run[1] * bytes;
+                if (run[2] < 0) {
+                    std::memset(to + run[0] * bytes, 0, static_cast<std::size_t>(length));
+                } else {
+                    const auto source = static_cast<std::size_t>(run[2]);
+                    const char* from = at<const char>(sources[source]) + (b * sizes[source] + run[3]) * bytes;
+                    std::memcpy(to + run[0] * bytes, from, static_cast<std::size_t>(length));
+                }
             }
         }
-    }
+    });
 }
 
 void readout(address words, int word_bytes, address weight, address bias, bool wide, address counts, address counts_out,
@@ -128,8 +134,10 @@ void readout(address words, int word_bytes, address weight, address bias, bool w
                                     T,
                                     steps_before,
                                     over_time};
-    py::gil_scoped_release nogil;
-    fastsnn::parallel_ranges(batch, 1, threads, [&](i64 begin, i64 end) { kernels().readout(call, wide, begin, end); });
+    Tape::make([=] {
+        fastsnn::parallel_ranges(batch, 1, threads,
+                                 [&](i64 begin, i64 end) { kernels().readout(call, wide, begin, end); });
+    });
 }
 
 void fixed(address x, address weight, i64 batch, const Sizes& in, i64 channels, const Sizes& out, i64 outputs,
@@ -150,9 +158,18 @@ void fixed(address x, address weight, i64 batch, const Sizes& in, i64 channels, 
     call.bias_position = bias_position;
     call.bias_channel = bias_channel;
     call.result = at<std::int32_t>(result);
-    py::gil_scoped_release nogil;
-    fastsnn::parallel_ranges(batch * out[0] * out[1], ROW_GRAIN, threads,
-                             [&](i64 begin, i64 end) { kernels().fixed(call, begin, end); });
+    Tape::make([=] {
+        fastsnn::parallel_ranges(batch * out[0] * out[1], ROW_GRAIN, threads,
+                                 [&](i64 begin, i64 end) { kernels().fixed(call, begin, end); });
+    });
+}
+
+void image(address x, bool wide, double scale, i64 batch, i64 channels, i64 positions, address result, int threads) {
+    const fastsnn::ImageCall call{at<const void>(x), scale, channels, positions, at<std::int32_t>(result)};
+    Tape::make([=] {
+        fastsnn::parallel_ranges(batch * positions, NEURON_GRAIN, threads,
+                                 [&](i64 begin, i64 end) { kernels().image(call, wide, begin, end); });
+    });
 }
 
 }  // namespace
@@ -177,6 +194,13 @@ PYBIND11_MODULE(_cpu, m) {
         .value("lists", fastsnn::Way::lists)
         .value("streams", fastsnn::Way::streams)
         .value("words", fastsnn::Way::words);
+
+    py::class_<Tape>(m, "Tape")
+        .def(py::init())
+        .def("start", &Tape::start)
+        .def_static("stop", &Tape::stop)
+        .def("run", &Tape::run, py::call_guard<py::gil_scoped_release>())
+        .def("__len__", &Tape::size);
 
     py::class_<fastsnn::Spread>(m, "Spread").def(py::init([](address data, const Strides& s) {
         return fastsnn::Spread{at<const void>(data), s[0], s[1], s[2], s[3], s[4], s[5]};
@@ -204,4 +228,5 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("route", &route);
     m.def("readout", &readout);
     m.def("fixed", &fixed);
+    m.def("image", &image);
 }

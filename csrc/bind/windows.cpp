@@ -5,6 +5,7 @@
 
 #include "bind/bind.h"
 #include "bind/kernels.h"
+#include "bind/tape.h"
 #include "common/threads.h"
 
 namespace py = pybind11;
@@ -35,9 +36,10 @@ void pool(PoolKind kind, address words, int word_bytes, i64 batch, const Sizes& 
           address result, int result_bytes, int threads) {
     const PoolCall call = pool_call(words, word_bytes, in, out, channels, kernel, stride, padding, dilation, T, so_far,
                                     result, result_bytes);
-    py::gil_scoped_release nogil;
-    parallel_ranges(batch * out[0] * out[1], ROW_GRAIN, threads,
-                    [&](i64 begin, i64 end) { kernels().pool(call, kind, begin, end); });
+    Tape::make([=] {
+        parallel_ranges(batch * out[0] * out[1], ROW_GRAIN, threads,
+                        [&](i64 begin, i64 end) { kernels().pool(call, kind, begin, end); });
+    });
 }
 
 // The largest sums of windows, and the sums of all inputs after these steps.
@@ -51,12 +53,14 @@ void lateral(address words, int word_bytes, i64 batch, const Sizes& in, const Si
     call.planes = static_cast<i64>(amplitudes.size());
     call.word_plane = batch * in[0] * in[1] * in[2] * channels;
     call.result_plane = batch * out[0] * out[1] * out[2] * channels;
-    call.amplitude = amplitudes.data();
-    py::gil_scoped_release nogil;
-    parallel_ranges(batch * out[0] * out[1], ROW_GRAIN, threads,
-                    [&](i64 begin, i64 end) { kernels().lateral(call, begin, end); });
-    parallel_ranges(call.word_plane, NEURON_GRAIN, threads,
-                    [&](i64 begin, i64 end) { kernels().lateral_sums(call, at<std::int32_t>(sums_out), begin, end); });
+    Tape::make([=]() mutable {
+        call.amplitude = amplitudes.data();
+        parallel_ranges(batch * out[0] * out[1], ROW_GRAIN, threads,
+                        [&](i64 begin, i64 end) { kernels().lateral(call, begin, end); });
+        parallel_ranges(call.word_plane, NEURON_GRAIN, threads, [&](i64 begin, i64 end) {
+            kernels().lateral_sums(call, at<std::int32_t>(sums_out), begin, end);
+        });
+    });
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// A dense convolution (or linear layer, with one position) of fixed-point numbers: what a layer reads of the image.
+// Images as fixed-point numbers, and a dense convolution (or linear layer, with one position) of these: what a layer
+// reads of the image.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,14 @@ struct FixedCall {
     const std::int32_t* bias;                  // or null
     std::int64_t bias_position, bias_channel;  // 1 or 0 each: [*out, O], [O], or one number
     std::int32_t* result;                      // [B, *out, O], saturated to +-(2^30 - 1)
+};
+
+// x * scale, rounded to nearest, halves to even, saturated to +-(2^30 - 1); what is no number is 0. Channels last.
+struct ImageCall {
+    const void* x;  // [B, C, positions], float or double
+    double scale;
+    std::int64_t channels, positions;
+    std::int32_t* result;  // [B, positions, C]
 };
 
 }  // namespace fastsnn

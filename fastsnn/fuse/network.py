@@ -96,7 +96,7 @@ class FusedNetwork(nn.Module):
     def forget(self) -> None:
         """Lets go of memory that is kept for the next run: words of layers."""
         for _, prepared in self._ready.values():
-            prepared.free.words.clear()
+            prepared.forget()
 
     def save(self, path: str | Path) -> Path:
         """Writes the whole network as one .safetensors file, see `fastsnn.saved.save`; `fastsnn.load` reads it."""

@@ -6,7 +6,6 @@ from methods.test_srp_parallel import Net, images, quantised
 from torch import nn
 
 import fastsnn
-from fastsnn.engine import Simulation
 from fastsnn.errors import ConversionError
 from fastsnn.firing import levels, powers, taken_back
 from fastsnn.methods import METHODS, build
@@ -16,6 +15,8 @@ from fastsnn.ops.if_constant import if_constant
 from fastsnn.ops.if_steps import if_steps
 from fastsnn.ops.pack import pack
 from fastsnn.ops.pool import pool_lateral
+from fastsnn.program.fixed import fixed_input
+from fastsnn.program.program import channels_last
 from fastsnn.windows import window_index
 
 THETA = 2**16
@@ -103,7 +104,7 @@ def test_settled_neurons_are_the_quantised_network_in_every_count(model, method,
     options = options | {"levels" if method == "st-bif" else "wake": steps}
     snn = fastsnn.convert(model, x, method=method, timesteps=steps + 56, **options)
     same = fastsnn.convert(model, x, method="parallel", timesteps=steps, max_pool="lateral")
-    start = Simulation(same.program, x, same.prepared()).static["input"]
+    start = fixed_input(channels_last(x), same.program.exponent)
     expected = quantised(same.program, x, steps, start)
     for name, train in snn.spikes(x).items():
         assert torch.equal(train.to_dense(torch.float64).sum(0).long(), expected[name].long()), name

@@ -12,6 +12,8 @@ from fastsnn.ops.if_steps import if_steps
 from fastsnn.ops.pack import unpack
 from fastsnn.ops.restart import restart
 from fastsnn.program import GateLayer, InputLayer, NeuronLayer, RouteLayer
+from fastsnn.program.fixed import fixed_input
+from fastsnn.program.program import channels_last
 
 T = 6
 
@@ -68,7 +70,7 @@ def quantised(program, x, T, start):
 def test_parallel_is_the_quantised_network_in_every_count(model, steps):
     x = images()
     snn = fastsnn.convert(model, x, method="parallel", timesteps=steps)
-    start = Simulation(snn.program, x, snn.prepared()).static["input"]
+    start = fixed_input(channels_last(x), snn.program.exponent)
     expected = quantised(snn.program, x, steps, start)
     for name, train in snn.spikes(x, steps).items():
         assert torch.equal(train.counts().long(), expected[name].long()), name
@@ -183,7 +185,7 @@ def test_cos_is_two_runs_of_each_layer(rho):
     layers = [nn.Conv2d(2, 6, 3), nn.ReLU(), nn.Conv2d(6, 6, 3), nn.ReLU(), nn.Conv2d(6, 5, 3), nn.ReLU()]
     x = images()
     snn = fastsnn.convert(nn.Sequential(*layers).eval(), x, method="cos", rho=rho, timesteps=T)
-    image = Simulation(snn.program, x, snn.prepared()).static["input"]
+    image = fixed_input(channels_last(x), snn.program.exponent)
     spikes, moved = {name: train.unpack()[0].long() for name, train in snn.spikes(x).items()}, 0
     for name, layer in snn.program.neurons.items():
         (source,) = layer.sources

@@ -1,10 +1,8 @@
 """The first layer's fixed-point convolution on a GPU gives the native module's numbers, and those of whole sums."""
 
-from itertools import product
-
 import pytest
 import torch
-from torch.nn import functional as F
+from sums import MOST, summed
 
 from fastsnn import _cuda, _env, _native, _triton
 from fastsnn._registry import load
@@ -13,8 +11,6 @@ from fastsnn.ops._fixed import FixedConvolution
 from fastsnn.windows import output_size
 
 pytestmark = pytest.mark.skipif(_native.reason() is not None, reason=str(_native.reason()))
-
-MOST = 2**30
 
 
 @pytest.fixture(params=["triton", "cuda"])
@@ -52,21 +48,6 @@ def agrees(backend, device, x, weight, bias, shift, stride=1, padding=0, dilatio
     assert got.dtype == torch.int32 and got.is_contiguous() and torch.equal(got.cpu(), want)
     assert torch.equal(want, summed(x, weight, bias, shift, *window, groups))
     return want
-
-
-def summed(x, weight, bias, shift, stride, padding, dilation, groups):
-    """The same from sums in 64 bits, one product for each kernel offset."""
-    pads = [p for pad in reversed(padding) for p in (pad, pad)]
-    x = F.pad(x.long(), (0, 0, *pads))
-    ends = [s - d * (k - 1) for s, d, k in zip(x.shape[1:-1], dilation, weight.shape[2:], strict=True)]
-    total = 0
-    for offset in product(*map(range, weight.shape[2:])):
-        at = tuple(slice(o * d, o * d + e, s) for o, d, e, s in zip(offset, dilation, ends, stride, strict=True))
-        seen = x[(slice(None), *at)].unflatten(-1, (groups, 1, -1))
-        used = weight[(slice(None), slice(None), *offset)].long().unflatten(0, (groups, -1))
-        total = total + (seen * used).sum(-1).flatten(-2)
-    total = (total + (1 << shift >> 1)) >> shift if shift > 0 else total << -shift
-    return (total + bias).clamp(1 - MOST, MOST - 1).int()
 
 
 @pytest.mark.parametrize("dims", [0, 1, 2, 3])

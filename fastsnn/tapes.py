@@ -1,0 +1,157 @@
+"""Runs on a CPU that are recorded: the calls of kernels, with the memory that they read and write, made again at once.
+
+Between two kernels a run goes through Python, which takes as long as a small layer. A run of one shape always makes the
+same calls, so that after it was recorded only the image is new.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from fastsnn import _native
+from fastsnn.memory import bytes_an_image
+from fastsnn.prepared import Prepared
+from fastsnn.program import Program
+from fastsnn.still import still_with_currents
+
+Results = dict[str, Tensor]
+Run = Callable[[Tensor, int, bool, Results], list[Tensor]]
+# batch, T, outputs at every step, threads
+Key = tuple[int, int, bool, int]
+# runs that a thread keeps of a network, and shapes that it remembers to have come
+MOST, MOST_SHAPES = 8, 256
+# of a run; what takes longer has nothing to gain
+MOST_BYTES = 2**24
+
+
+class Watch(TorchDispatchMode):
+    """Sees what torch computes while a run is recorded: nothing of it would be computed again.
+
+    fresh   tensors that are new in each run
+
+    refused  the first operator that computed something from one of them, or from what kernels write; empty where none
+             did, and the kernels are all that there is
+    memory   every tensor that was made, which the kernels' addresses belong to
+    """
+
+    def __init__(self, fresh: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.refused = ""
+        self.memory: list[Tensor] = list(fresh)
+        self._new = {_storage(tensor) for tensor in fresh}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        read = {_storage(t) for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
+        made = [t for t in tree_leaves(out) if isinstance(t, Tensor) and _storage(t) not in read]
+        self.memory += made
+        if "empty" in func._schema.name:
+            # for kernels to write to
+            self._new |= {_storage(t) for t in made}
+        elif func._schema.is_mutable or (self._new & read and (made or not isinstance(out, Tensor | list | tuple))):
+            self.refused = self.refused or func._schema.name
+        return out
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+class Tape:
+    """One recorded run.
+
+    calls     of kernels, in order
+    still     what they begin with, to be overwritten
+    outputs   what they leave
+    memory    that they use
+    """
+
+    def __init__(self, calls: Any, still: Results, outputs: list[Tensor], memory: list[Tensor]) -> None:
+        self.calls, self.still, self.outputs, self.memory = calls, still, outputs, memory
+
+    def __call__(self, still: Results) -> list[Tensor]:
+        for name, value in self.still.items():
+            value.copy_(still[name])
+        self.calls.run()
+        return [out.clone() for out in self.outputs]
+
+
+class _Kept(threading.local):
+    """What a thread keeps: runs by shape, shapes that have come, and why nothing can be recorded, if so."""
+
+    def __init__(self) -> None:
+        self.tapes: OrderedDict[Key, Tape] = OrderedDict()
+        self.seen: set[Key] = set()
+        self.refused = ""
+
+
+class Tapes:
+    """The recorded runs of one network on a CPU; each thread has its own.
+
+    begin   images [B, C, *S] -> what does not change over time, by name
+    run     (images, T, outputs at every step, that) -> outputs; of the images only the number matters
+    size    T -> bytes that an image takes
+    forget  called before a run is recorded: memory that other runs use again is let go
+    """
+
+    @classmethod
+    def of(cls, program: Program, prepared: Prepared, run: Run) -> "Tapes":
+        """Of a program that is ready to run."""
+        begin, size = partial(still_with_currents, program, prepared), partial(bytes_an_image, prepared)
+        return cls(begin, run, size, prepared.forget)
+
+    def __init__(
+        self, begin: Callable[[Tensor], Results], run: Run, size: Callable[[int], int], forget: Callable[[], None]
+    ) -> None:
+        self._begin, self._run, self._size, self._forget = begin, run, size, forget
+        self._kept = _Kept()
+
+    @property
+    def refused(self) -> str:
+        """The operator of torch because of which this thread records nothing; empty where there is none."""
+        return self._kept.refused
+
+    def __len__(self) -> int:
+        return len(self._kept.tapes)
+
+    def __call__(self, x: Tensor, T: int, over_time: bool) -> list[Tensor]:
+        """The outputs; a run is recorded when its shape comes the second time."""
+        still, kept = self._begin(x), self._kept
+        key = (len(x), T, over_time, torch.get_num_threads())
+        if key in kept.tapes:
+            kept.tapes.move_to_end(key)
+            return kept.tapes[key](still)
+        if kept.refused or key not in kept.seen:
+            if not kept.refused and len(x) * self._size(T) <= MOST_BYTES and len(kept.seen) < MOST_SHAPES:
+                kept.seen.add(key)
+            return self._run(x, T, over_time, still)
+        return self._record(key, x, still)
+
+    def _record(self, key: Key, x: Tensor, still: Results) -> list[Tensor]:
+        _, T, over_time, _ = key
+        self._forget()
+        own = {name: value.clone() for name, value in still.items()}
+        calls, watch = _native.load().Tape(), Watch(list(own.values()))
+        calls.start()
+        try:
+            with watch:
+                outputs = self._run(x, T, over_time, dict(own))
+        finally:
+            calls.stop()
+        kept = self._kept
+        kept.refused = watch.refused
+        if watch.refused:
+            return outputs
+        kept.tapes[key] = Tape(calls, own, outputs, watch.memory)
+        while len(kept.tapes) > MOST:
+            kept.tapes.popitem(last=False)
+        return [out.clone() for out in outputs]

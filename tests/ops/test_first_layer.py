@@ -1,0 +1,98 @@
+"""The exact first layer of the native module, and images as it reads them: the definition, on every instruction set."""
+
+from contextlib import contextmanager
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sums import MOST, summed
+
+from fastsnn import _native
+from fastsnn.ops._fixed import FixedConvolution
+from fastsnn.ops._image import image
+from fastsnn.program.fixed import fixed_input
+from fastsnn.program.program import channels_last
+
+pytestmark = pytest.mark.skipif(_native.reason() is not None, reason=str(_native.reason()))
+
+SETS = _native.load().instruction_sets() if _native.reason() is None else []
+LIMIT = MOST - 1
+
+
+@contextmanager
+def using(instruction_set):
+    before = _native.load().instruction_set()
+    _native.load().select_instruction_set(instruction_set)
+    try:
+        yield
+    finally:
+        _native.load().select_instruction_set(before)
+
+
+@pytest.fixture(params=SETS)
+def chosen(request):
+    with using(request.param):
+        yield
+
+
+sizes = st.tuples(st.integers(1, 3), st.integers(1, 3))
+
+
+@pytest.mark.parametrize("name", SETS)
+@given(
+    data=st.data(),
+    width=st.integers(1, 21),
+    channels=st.integers(1, 3),
+    outputs=st.sampled_from([1, 5, 16, 17, 35]),
+    kernel=sizes,
+    stride=sizes,
+    dilation=sizes,
+    groups=st.integers(1, 2),
+    shift=st.sampled_from([-3, 0, 1, 11, 40]),
+    bias=st.sampled_from(["one", "channel", "position"]),
+)
+def test_it_is_exact(name, data, width, channels, outputs, kernel, stride, dilation, groups, shift, bias):
+    padding = [data.draw(st.integers(0, d * (k - 1))) for k, d in zip(kernel, dilation, strict=True)]
+    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    height, width = max(4, reach[0]), max(width, reach[1])
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
+
+    def numbers(bits, *shape):
+        return torch.randint(-(2**bits), 2**bits, shape, generator=generator, dtype=torch.int32)
+
+    # 2^29 * 2^26 * 27 taps stay within 64 bits
+    x = numbers(29, 2, height, width, channels * groups)
+    weight = numbers(26 if shift > 0 else 3, outputs * groups, channels, *kernel)
+    out = [(n + 2 * p - r) // s + 1 for n, p, r, s in zip((height, width), padding, reach, stride, strict=True)]
+    shapes = {"one": (1,), "channel": (outputs * groups,), "position": (*out, outputs * groups)}
+    add = numbers(28, *shapes[bias])
+    geometry = (stride, padding, dilation, groups)
+    with using(name):
+        got = FixedConvolution((*out, outputs * groups), weight, add, shift, *geometry)(x)
+    assert torch.equal(got, summed(x, weight, add, shift, *geometry))
+
+
+def test_the_definition_tells_one_apart(chosen):
+    x, weight = torch.ones(1, 4, 9, 1, dtype=torch.int32), torch.ones(16, 1, 3, 3, dtype=torch.int32)
+    geometry = ((1, 1), (1, 1), (1, 1), 1)
+    got = FixedConvolution((4, 9, 16), weight, torch.zeros(1, dtype=torch.int32), 0, *geometry)(x)
+    weight[15, 0, 2, 2] = 2
+    assert not torch.equal(got, summed(x, weight, torch.zeros(1, dtype=torch.int32), 0, *geometry))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(2, 3, 17, 16), (3, 2, 300), (4, 5), (0, 3, 4, 4), (1, 1, 2, 3, 4)])
+def test_images_are_rounded_as_the_reference_rounds_them(chosen, shape, dtype):
+    x = 3 * torch.randn(shape, dtype=dtype)
+    assert torch.equal(image(x, 20), fixed_input(channels_last(x), 20).int())
+    strided = torch.randn(shape[0], *shape[2:], shape[1], dtype=dtype).movedim(-1, 1)
+    assert torch.equal(image(strided, 12), fixed_input(channels_last(strided), 12).int())
+
+
+def test_numbers_that_are_special(chosen):
+    inf, nan = float("inf"), float("nan")
+    values = [0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 0.0, -0.0, inf, -inf, nan, 1e30, -1e30, LIMIT - 0.5, LIMIT, LIMIT + 1.0]
+    x = torch.tensor([values], dtype=torch.float64)
+    assert torch.equal(image(x, 0), fixed_input(x, 0).int())
+    assert image(x, 0).tolist()[0][:6] == [0, 2, 2, 0, -2, -2] and image(x, 0)[0, 10] == 0
