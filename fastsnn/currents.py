@@ -12,9 +12,8 @@ from fastsnn.program import ConvTerm, LinearTerm, NeuronLayer, Term
 from fastsnn.program.fixed import saturated
 
 Results = dict[str, Tensor]
-# behind the name of an input that is held: the same in 32 bits, as exact first layers read it; behind that of a layer:
-# its bias and constant inputs as one current
-NARROW, CONSTANT = ".narrow", ".constant"
+# behind the name of a layer: its bias and constant inputs as one current
+CONSTANT = ".constant"
 
 
 class Run(Protocol):
@@ -30,6 +29,10 @@ class Run(Protocol):
 
     @property
     def asleep(self) -> bool: ...
+
+    def narrow(self, name: str) -> Tensor:
+        """An input that is held as numbers of 32 bits, which hold every fixed-point number."""
+        ...
 
     def number(self, name: str, results: Results, t: int) -> Tensor: ...
 
@@ -93,7 +96,7 @@ def bias_of(layer: NeuronLayer, constant: Sequence[Term], run: Run, exact: bool,
     key = layer.name + CONSTANT
     if key not in run.static:
         if fixed is not None:
-            run.static[key] = fixed(narrow(run.static, constant[0].source))
+            run.static[key] = fixed(run.narrow(constant[0].source))
         else:
             run.static[key] = constant_of(layer, constant, run.static, exact)
     return run.static[key]
@@ -103,12 +106,6 @@ def constant_of(layer: NeuronLayer, terms: Sequence[Term], static: Results, exac
     """Bias and constant inputs of a layer as one current [B, *S, C]."""
     total = total_of(terms, [static[term.source] for term in terms], exact) + layer.bias
     return saturated(total).to(layer.bias.dtype).contiguous()
-
-
-def narrow(static: Results, name: str) -> Tensor:
-    """An input that is held in 32 bits, which hold every fixed-point number."""
-    key = name + NARROW
-    return static[key] if key in static else static[name].int()
 
 
 def total_of(terms: Sequence[Term], inputs: Sequence[Tensor], exact: bool) -> Tensor:

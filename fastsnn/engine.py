@@ -30,7 +30,7 @@ from fastsnn.program import (
 from fastsnn.program.fixed import saturated
 from fastsnn.spikes import MAX_STEPS, joined, word_dtype
 from fastsnn.stepwise import each_step
-from fastsnn.still import still
+from fastsnn.still import narrow, still
 from fastsnn.twice import restarted
 
 # share of a threshold that is no membrane potential worth going on for
@@ -167,6 +167,9 @@ class Simulation:
         inputs = [self.numbers(source, results, T) for source in layer.sources]
         found = layer.total(inputs, biased=not self.asleep) if isinstance(layer, ValueLayer) else layer.dense(inputs)
         return saturated(found).unflatten(0, (T, self.batch))
+
+    def narrow(self, name: str) -> Tensor:
+        return narrow(self.static, name, self.program.exponent)
 
     def numbers(self, name: str, results: dict[str, Tensor], T: int) -> Tensor:
         """What a layer holds or emits at each of T steps, all of them as one batch [T * B, *S, C]."""

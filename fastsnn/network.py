@@ -162,7 +162,7 @@ class SpikingNetwork(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return next(self.program.buffers()).device
+        return self.program.device
 
     @property
     def thresholds(self) -> dict[str, Tensor]:
@@ -290,7 +290,7 @@ class SpikingNetwork(nn.Module):
         self._number = whole.number_of(self)
 
     def _steps(self, timesteps: int | None) -> int:
-        T, most = self.timesteps if timesteps is None else steps(timesteps), self.program.longest_run
+        T, most = self.timesteps if timesteps is None else steps(timesteps), self.prepared().longest_run
         if most is not None and most < T:
             raise ValueError(f"this network was calibrated for {most} time-steps, got {T}")
         return T

@@ -34,7 +34,7 @@ class Prepared:
     choices    neuron layer -> the way it is driven, as measured; the others take their first
     operators  everything runs through registered operators, which torch.export can trace
 
-    inner, timed, wake, waits, differential
+    inner, timed, wake, waits, differential, longest_run
                        see `Program`: what it finds by looking at every layer, found once
     still              layers that neurons depend on and that do not change over time, in order
     running            layers that run over time, in order
@@ -43,6 +43,7 @@ class Prepared:
     boundary           layers that run over time and that the head, or an output, reads
     routes             movement of words that the native module does
     readout            the head as one matrix, where it is one
+    summing            drivers for which torch computes a constant current
     narrow             an input that is held is read as 32-bit numbers, and as nothing else
     reusable           layers whose words nobody sees after their readers have run
     free               what each thread may write to again
@@ -53,6 +54,7 @@ class Prepared:
         self.layers = program.layers
         self.inner, self.timed = program.inner(), program.timed()
         self.wake, self.waits, self.differential = program.wake, program.waits, program.differential
+        self.longest_run = program.longest_run
         self.head = [(n, la) for n, la in self.layers.items() if n not in self.inner]
         read = {source for _, layer in self.head for source in layer.sources} | set(program.outputs)
         self.boundary = {name for name in read if name in self.inner and name in self.timed}
@@ -95,6 +97,7 @@ class Prepared:
                 self.drivers[name] = driver(layer, self.layers, self.timed, exact, operators)
                 if choices and name in choices:
                     self.drivers[name].choose(choices[name])
+        self.summing = [made for made in self.drivers.values() if made.constant]
         first = program.input.name
         reading = [name for name, layer in self.layers.items() if first in layer.sources]
         only = all(name in self.drivers and self.drivers[name].narrow for name in reading)

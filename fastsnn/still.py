@@ -2,12 +2,15 @@
 
 from torch import Tensor
 
-from fastsnn.currents import CONSTANT, NARROW, constant_of
+from fastsnn.currents import CONSTANT, constant_of
 from fastsnn.ops._image import image
 from fastsnn.prepared import Prepared
 from fastsnn.program import InputLayer, Program
 from fastsnn.program.fixed import fixed_input, saturated
 from fastsnn.program.program import channels_last
+
+# behind the name of an input: as it is given, for exact first layers to round
+IMAGE = ".image"
 
 
 def still(program: Program, prepared: Prepared, x: Tensor) -> dict[str, Tensor]:
@@ -20,7 +23,7 @@ def still(program: Program, prepared: Prepared, x: Tensor) -> dict[str, Tensor]:
         elif program.exponent is None or name not in prepared.inner:
             results[name] = channels_last(x)
         elif prepared.narrow:
-            results[name + NARROW] = image(x, program.exponent)
+            results[name + IMAGE] = x
         else:
             results[name] = fixed_input(channels_last(x), program.exponent)
     return results
@@ -29,7 +32,13 @@ def still(program: Program, prepared: Prepared, x: Tensor) -> dict[str, Tensor]:
 def still_with_currents(program: Program, prepared: Prepared, x: Tensor) -> dict[str, Tensor]:
     """The same, and the constant currents that torch computes from it, otherwise a part of their layers."""
     results, exact = still(program, prepared, x), program.exponent is not None
-    for name, driver in prepared.drivers.items():
-        if driver.constant:
-            results[name + CONSTANT] = constant_of(driver.layer, driver.constant, results, exact)
+    for driver in prepared.summing:
+        results[driver.layer.name + CONSTANT] = constant_of(driver.layer, driver.constant, results, exact)
     return results
+
+
+def narrow(results: dict[str, Tensor], name: str, exponent: int | None) -> Tensor:
+    """A fixed-point input as numbers of 32 bits, channels last."""
+    if name in results:
+        return results[name].int()
+    return image(results[name + IMAGE], exponent or 0)

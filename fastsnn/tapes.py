@@ -70,19 +70,22 @@ class Tape:
     """One recorded run.
 
     calls     of kernels, in order
-    still     what they begin with, to be overwritten
-    outputs   what they leave
+    still     what they begin with, to be overwritten; contiguous
+    outputs   what they leave; contiguous
     memory    that they use
     """
 
     def __init__(self, calls: Any, still: Results, outputs: list[Tensor], memory: list[Tensor]) -> None:
-        self.calls, self.still, self.outputs, self.memory = calls, still, outputs, memory
+        self._calls, self._memory = calls, memory
+        self._names, self._kinds = list(still), [(out.shape, out.dtype) for out in outputs]
+        calls.bind([(t.data_ptr(), t.nbytes) for t in still.values()], [(t.data_ptr(), t.nbytes) for t in outputs])
 
     def __call__(self, still: Results) -> list[Tensor]:
-        for name, value in self.still.items():
-            value.copy_(still[name])
-        self.calls.run()
-        return [out.clone() for out in self.outputs]
+        # operators of torch take longer than this where their code has left the caches
+        inputs = [still[name].contiguous() for name in self._names]
+        outputs = [torch.empty(shape, dtype=dtype) for shape, dtype in self._kinds]
+        self._calls.run([t.data_ptr() for t in inputs], [t.data_ptr() for t in outputs])
+        return outputs
 
 
 class _Kept(threading.local):
@@ -139,7 +142,7 @@ class Tapes:
     def _record(self, key: Key, x: Tensor, still: Results) -> list[Tensor]:
         _, T, over_time, _ = key
         self._forget()
-        own = {name: value.clone() for name, value in still.items()}
+        own = {name: value.clone(memory_format=torch.contiguous_format) for name, value in still.items()}
         calls, watch = _native.load().Tape(), Watch(list(own.values()))
         calls.start()
         try:
@@ -148,8 +151,9 @@ class Tapes:
         finally:
             calls.stop()
         kept = self._kept
-        kept.refused = watch.refused
-        if watch.refused:
+        apart = any(not out.is_contiguous() for out in outputs)
+        kept.refused = watch.refused or ("an output that is not contiguous" if apart else "")
+        if kept.refused:
             return outputs
         kept.tapes[key] = Tape(calls, own, outputs, watch.memory)
         while len(kept.tapes) > MOST:

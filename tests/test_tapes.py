@@ -155,7 +155,7 @@ def test_only_calls_of_this_thread_are_recorded():
     count()
     assert len(calls) == 1
     words.fill_(3)
-    calls.run()
+    calls.run([], [])
     assert found.tolist() == [2] * 4
 
 

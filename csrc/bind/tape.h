@@ -3,12 +3,20 @@
 
 #include <pybind11/pybind11.h>
 
+#include <cstdint>
+#include <cstring>
 #include <functional>
 #include <utility>
 #include <vector>
 
 namespace fastsnn {
 namespace bind {
+
+// Bytes at an address that is the same in every run.
+struct Place {
+    std::uintptr_t address;
+    std::size_t bytes;
+};
 
 class Tape {
   public:
@@ -20,9 +28,23 @@ class Tape {
         recording() = nullptr;
     }
 
-    void run() const {
+    // What is copied there before a run, and from there after it.
+    void bind(std::vector<Place> inputs, std::vector<Place> outputs) {
+        inputs_ = std::move(inputs);
+        outputs_ = std::move(outputs);
+    }
+
+    // inputs, outputs: as many addresses as were bound
+    void run(const std::vector<std::uintptr_t>& inputs, const std::vector<std::uintptr_t>& outputs) const {
+        const pybind11::gil_scoped_release nogil;
+        for (std::size_t i = 0; i < inputs_.size(); ++i) {
+            copy(inputs_[i].address, inputs[i], inputs_[i].bytes);
+        }
         for (const auto& call : calls_) {
             call();
+        }
+        for (std::size_t i = 0; i < outputs_.size(); ++i) {
+            copy(outputs[i], outputs_[i].address, outputs_[i].bytes);
         }
     }
 
@@ -41,6 +63,10 @@ class Tape {
     }
 
   private:
+    static void copy(std::uintptr_t to, std::uintptr_t from, std::size_t bytes) {
+        std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
+    }
+
     // of this thread
     static Tape*& recording() {
         static thread_local Tape* tape = nullptr;
@@ -48,6 +74,7 @@ class Tape {
     }
 
     std::vector<std::function<void()>> calls_;
+    std::vector<Place> inputs_, outputs_;
 };
 
 }  // namespace bind

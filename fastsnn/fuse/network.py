@@ -106,7 +106,7 @@ class FusedNetwork(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return next(self.program.buffers()).device
+        return self.program.device
 
     def extra_repr(self) -> str:
         return f"{len(self.program.neurons)} layers of neurons"

@@ -134,6 +134,9 @@ class _Run:
         self.static: dict[str, Tensor] = {}
         self.steps, self.asleep = 0, False
 
+    def narrow(self, name: str) -> Tensor:
+        raise KeyError(name)
+
     def number(self, name: str, results: dict[str, Tensor], t: int) -> Tensor:
         raise KeyError(name)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from fastsnn.program.layers import GateLayer, InputLayer, Layer, NeuronLayer, PlaneLayer
@@ -21,12 +22,19 @@ class Program(nn.Module):
         layers = list(layers)
         self._names = [layer.name for layer in layers]
         self._layers = nn.ModuleList(layers)
+        # where a tensor is: going through all modules for it takes longer than a layer of neurons
+        tensors = ((m, name) for la in layers for m in la.modules() for name, t in m._buffers.items() if t is not None)
+        self._held = next(tensors, None)
         self.outputs = outputs
         self.exponent: int | None = None
 
     @property
     def layers(self) -> dict[str, Layer]:
         return dict(zip(self._names, cast(list[Layer], list(self._layers)), strict=True))
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu") if self._held is None else getattr(*self._held).device
 
     @property
     def input(self) -> InputLayer:
