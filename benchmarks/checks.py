@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import networks
 import torch
 from baselines import Steps
 from torch import Tensor
@@ -84,3 +85,10 @@ def same_rates(got: dict[str, SpikeTrain], want: dict[str, SpikeTrain], allowed:
 def mean_rate(spikes: dict[str, SpikeTrain]) -> float:
     """Mean over the layers of the share of steps in which a neuron fires."""
     return torch.tensor([train.firing_rate() for train in spikes.values()]).mean().item()
+
+
+def usual_rate(name: str, T: int, rate: float) -> None:
+    """Networks with random weights fire as often as was said of them. Raises WrongResult."""
+    least, most = networks.RATES
+    if T == networks.RATED_T and name in networks.BIAS and not least <= rate <= most:
+        raise WrongResult(f"{name} was to fire in {least:.0%} to {most:.0%} of the steps, not in {rate:.1%}")

@@ -21,11 +21,11 @@ CALIBRATION, TEST = 32, 32
 
 # Bias of every batch norm of the networks with random weights, in units of the standard deviation that it normalises
 # to. Below 0 fewer activations are positive: with these numbers neurons fire in 10 % of the steps at T = 16.
-BIAS = {"resnet18": -0.1, "vgg16": -0.03, "resnet34-224": -0.1, "vgg16-224": -0.03}
+BIAS = {"resnet18": -0.1, "vgg16": -0.03, "resnet34-224": -0.27, "vgg16-224": -0.5}
 # images of 224x224: fewer, because each is 49 times as large
 LARGE_CALIBRATION, LARGE_TEST = 2, 2
-# least and largest mean rate at T = 16 that a network with random weights may have
-RATES = (0.08, 0.14)
+# least and largest mean rate that a network with random weights may have, at this T
+RATES, RATED_T = (0.08, 0.14), 16
 
 
 class Absent(Exception):

@@ -156,6 +156,11 @@ def test_rates_are_compared_layer_by_layer(bench):
     bench.checks.same_rates(often, often)
     with pytest.raises(bench.checks.WrongResult, match=r"a fires in 50.00% of the steps instead of 40.00%"):
         bench.checks.same_rates(often, seldom)
+    bench.checks.usual_rate("vgg16", 16, 0.1)
+    bench.checks.usual_rate("vgg16", 4, 0.3)
+    bench.checks.usual_rate("resnet20", 16, 0.3)
+    with pytest.raises(bench.checks.WrongResult, match=r"vgg16-224 was to fire in 8% to 14% .* not in 15\.2%"):
+        bench.checks.usual_rate("vgg16-224", 16, 0.152)
     assert bench.checks.mean_rate(often | {"b": seldom["a"]}) == pytest.approx(0.45)
 
 

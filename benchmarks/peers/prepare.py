@@ -17,7 +17,7 @@ from typing import Any
 import networks
 import torch
 from baselines import Steps, folded
-from checks import exact, mean_rate, near, same_rates, same_spikes
+from checks import exact, mean_rate, near, same_rates, same_spikes, usual_rate
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -173,13 +173,15 @@ def _spiking(here: Path, net: networks.Network, dense: Dense, T: int, device: to
             same_rates(spikes, double.spikes(x.double(), shown))
         ours[precision] = snn(images).cpu()
         near(ours[precision], logits, error, f"logits of {precision} and of float64")
+    rate = mean_rate(trains)
+    usual_rate(net.name, T, rate)
     counts = [t.counts() for t in trains.values()]
     return {
         "T": T,
         "thresholds": thresholds,
         "logits": logits,
         "counts": [c.movedim(-1, 1) if c.ndim > 2 else c for c in counts],
-        "rate": mean_rate(trains),
+        "rate": rate,
         "ours": ours,
         "near": close,
     }
