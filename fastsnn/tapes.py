@@ -19,6 +19,7 @@ from fastsnn import _native
 from fastsnn.memory import bytes_an_image
 from fastsnn.prepared import Prepared
 from fastsnn.program import Program
+from fastsnn.spikes import chunk_lengths
 from fastsnn.still import still_with_currents
 
 Results = dict[str, Tensor]
@@ -89,12 +90,12 @@ class Tape:
 
 
 class _Kept(threading.local):
-    """What a thread keeps: runs by shape, shapes that have come, and why nothing can be recorded, if so."""
+    """What a thread keeps: runs by shape, shapes that have come, and why some of these cannot be recorded."""
 
     def __init__(self) -> None:
         self.tapes: OrderedDict[Key, Tape] = OrderedDict()
         self.seen: set[Key] = set()
-        self.refused = ""
+        self.refused: dict[Key, str] = {}
 
 
 class Tapes:
@@ -119,9 +120,9 @@ class Tapes:
         self._kept = _Kept()
 
     @property
-    def refused(self) -> str:
-        """The operator of torch because of which this thread records nothing; empty where there is none."""
-        return self._kept.refused
+    def refused(self) -> list[str]:
+        """What is in the way of recording shapes that came twice in this thread: operators of torch."""
+        return list(self._kept.refused.values())
 
     def __len__(self) -> int:
         return len(self._kept.tapes)
@@ -133,11 +134,12 @@ class Tapes:
         if key in kept.tapes:
             kept.tapes.move_to_end(key)
             return kept.tapes[key](still)
-        if kept.refused or key not in kept.seen:
-            if not kept.refused and len(x) * self._size(T) <= MOST_BYTES and len(kept.seen) < MOST_SHAPES:
-                kept.seen.add(key)
-            return self._run(x, T, over_time, still)
-        return self._record(key, x, still)
+        if key in kept.seen and key not in kept.refused:
+            return self._record(key, x, still)
+        # each chunk of steps has memory of its own
+        if len(kept.seen) < MOST_SHAPES and len(x) * self._size(T) * len(chunk_lengths(T)) <= MOST_BYTES:
+            kept.seen.add(key)
+        return self._run(x, T, over_time, still)
 
     def _record(self, key: Key, x: Tensor, still: Results) -> list[Tensor]:
         _, T, over_time, _ = key
@@ -152,8 +154,8 @@ class Tapes:
             calls.stop()
         kept = self._kept
         apart = any(not out.is_contiguous() for out in outputs)
-        kept.refused = watch.refused or ("an output that is not contiguous" if apart else "")
-        if kept.refused:
+        if reason := watch.refused or ("an output that is not contiguous" if apart else ""):
+            kept.refused[key] = reason
             return outputs
         kept.tapes[key] = Tape(calls, own, outputs, watch.memory)
         while len(kept.tapes) > MOST:

@@ -90,7 +90,7 @@ def build(name: str, net: Dense, snn: Spiking, x: Tensor, way: Way | None = None
     def make(T: int, order: str) -> nn.Module:
         return Simulated(net.model, snn.thresholds, T, NEURONS[peer], order)
 
-    way = way or best_way(make, x, **orders)
+    way = way or best_way(make, snn.T, x, **orders)
     module, image = placed(make(snn.T, way.order), x, way)
     settings = f"{NEURONS[peer]().settings}; {way}; batch norm and thresholds in the weights, first layer once"
     run = module
@@ -112,7 +112,7 @@ def _converted(net: Dense, snn: Spiking, x: Tensor, way: Way | None) -> Opponent
         model = copy.deepcopy(net.model).float().to(x.device)
         return jelly.Converted(model, calibration, thresholds, T)
 
-    way = way or best_way(make, x, ("layers",))
+    way = way or best_way(make, snn.T, x, ("layers",))
     module, image = placed(make(snn.T, way.order), x, way)
     settings = (
         f"RateCodingRecipe(channel_wise=True), thresholds replaced, v = 0.5 after reset, step_mode='m'; {way}; batch "
