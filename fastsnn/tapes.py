@@ -42,6 +42,11 @@ class Watch(TorchDispatchMode):
     memory   every tensor that was made, which the kernels' addresses belong to
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # torch.compile is never inside; to say so torch would import it, which takes a second and 100 MiB
+        return False
+
     def __init__(self, fresh: Sequence[Tensor]) -> None:
         super().__init__()
         self.refused = ""

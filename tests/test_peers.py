@@ -235,3 +235,16 @@ def test_an_environment_sees_this_one(bench, monkeypatch, tmp_path):
 def test_an_installation_that_fails_says_why(bench, monkeypatch, tmp_path):
     failing = [sys.executable, "-c", "import sys; sys.exit('ERROR: no such package\\nnote: none')"]
     assert bench.environments._run(*failing) == "no such package"
+
+
+def test_ways_that_come_close_are_compared_at_all_steps(bench, monkeypatch):
+    asked = []
+
+    def times(make, T, x, ways, least):
+        asked.append((T, len(ways)))
+        return dict(zip(ways, {4: [1.0, 1.9, 3.0, 1.5], 16: [2.0, 5.0, 1.0]}[T], strict=True))
+
+    monkeypatch.setattr(bench.simulated, "_times", times)
+    best = bench.simulated.best_way(None, 16, None)
+    assert (best.order, best.layout) == ("steps", "channels_last") and asked == [(4, 4), (16, 3)]
+    assert bench.simulated.best_way(None, 4, None).order == "layers" and asked[2:] == [(4, 4)]

@@ -1,5 +1,7 @@
 """Runs on a CPU that are recorded: when they are, that they stay right for other images, and what refuses to be."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -90,6 +92,18 @@ def test_whatever_is_recorded_is_right(model, method):
         wanted = snn(images(seed=seed))
         snn.graphs = True
         assert torch.equal(snn(images(seed=seed)), wanted)
+
+
+@pytest.mark.parametrize("policy", ["gate", "or"])
+def test_max_pools_are_recorded(policy):
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 5, 3), nn.ReLU(), nn.Flatten()
+    snn = fastsnn.convert(nn.Sequential(*layers, nn.Linear(5, 3)).eval(), images(8), timesteps=40, max_pool=policy)
+    snn.graphs = False
+    wanted = [snn(images(seed=seed)) for seed in range(3)]
+    snn.graphs = True
+    assert all(torch.equal(snn(images(seed=seed)), logits) for seed, logits in enumerate(wanted))
+    assert runs(snn).refused == [] and len(runs(snn)) == 1
 
 
 def test_what_torch_computes_is_not_recorded():
@@ -198,3 +212,18 @@ def test_the_runs_of_a_network_are_its_own():
     for _ in range(3):
         assert torch.equal(made(torch.ones(2), 3, False)[0], torch.full((2,), 3.0))
     assert made.refused == ["aten::mul"]
+
+
+def test_recording_imports_nothing(tmp_path):
+    """torch.compile takes a second to import, and 100 MiB."""
+    path = network().save(tmp_path / "n.safetensors")
+    program = f"""
+import sys, torch, fastsnn
+snn, x = fastsnn.load({str(path)!r}), torch.rand(2, 3, 9, 9)
+snn(x)
+before = set(sys.modules)
+snn(x)
+print(len(snn._graphs[1]), sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "1 []\n"

@@ -13,7 +13,8 @@ struct PoolCall {
     std::int64_t in[3], out[3], channels;
     std::int64_t kernel[3], stride[3], padding[3], dilation[3];
     std::int64_t T;
-    const std::int32_t* so_far;  // gate: [B, *in, C], spikes of each input before these steps
+    const std::int32_t* so_far;  // gate: [B, *in, C], spikes of each input before these steps; counts: what they are
+                                 // added to, [B, *out, C], or null
     void* result;                // words [B, *out, C]; counts: int32
     int result_bytes;
 };

@@ -49,8 +49,7 @@ def pool_gate(
 ) -> tuple[Tensor, Tensor]:
     passed = _run("gate", words, counts, T, (kernel, stride, padding, dilation), ceil_mode)
     ones = (1,) * (words.ndim - 2)
-    now = _run("counts", words, None, T, (ones, ones, (0,) * len(ones), ones), False)
-    return passed, now.add_(counts)
+    return passed, _run("counts", words, counts, T, (ones, ones, (0,) * len(ones), ones), False)
 
 
 def pool_lateral(
