@@ -109,7 +109,8 @@ class Tapes:
     begin   images [B, C, *S] -> what does not change over time, by name
     run     (images, T, outputs at every step, that) -> outputs; of the images only the number matters
     size    T -> bytes that an image takes
-    forget  called before a run is recorded: memory that other runs use again is let go
+    forget  called before and after a run is recorded: memory that runs hand on to one another is let go, because what
+            is recorded belongs to it alone
     """
 
     @classmethod
@@ -157,6 +158,7 @@ class Tapes:
                 outputs = self._run(x, T, over_time, dict(own))
         finally:
             calls.stop()
+            self._forget()
         kept = self._kept
         apart = any(not out.is_contiguous() for out in outputs)
         if reason := watch.refused or ("an output that is not contiguous" if apart else ""):

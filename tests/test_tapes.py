@@ -155,6 +155,19 @@ def test_other_weights_are_other_runs():
         assert torch.equal(snn(images()), other(images()))
 
 
+def test_what_users_hold_is_not_written_to():
+    snn = network(timesteps=40)
+    for seed in range(2):
+        snn(images(seed=seed))
+    held = snn.spikes(images(seed=2))
+    copies = {name: [words.clone() for words in train.words] for name, train in held.items()}
+    for seed in range(3, 6):
+        snn(images(seed=seed))
+    assert len(runs(snn)) == 1
+    for name, train in held.items():
+        assert all(torch.equal(a, b) for a, b in zip(train.words, copies[name], strict=True))
+
+
 def test_only_calls_of_this_thread_are_recorded():
     calls, words = _native.load().Tape(), torch.zeros(4, dtype=torch.uint8)
     found = torch.zeros(4, dtype=torch.int32)
