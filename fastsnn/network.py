@@ -1,6 +1,7 @@
 """The converted network that users hold: logits, accuracy over time, spikes, thresholds and the report."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -40,8 +41,7 @@ class SpikingNetwork(nn.Module):
     timesteps    T of a call that names none
     precision    "int32" (exact fixed point: spikes do not depend on batch, threads or device), "int16" (the same, with
                  weights of about 12 bits), "float32" or "float64"
-    graphs       runs are recorded and replayed, on a GPU as CUDA graphs, which is what makes small batches fast; set it
-                 to False to launch kernel by kernel
+    graphs       runs are recorded and replayed, on a GPU as CUDA graphs, for small batches; False: kernel by kernel
     report       what became of each layer; print it. After `tune`, also how each layer runs
     reading      what of a run is output: all of it, but for methods that say otherwise
     calibration  what was found on images: `snn.calibration.save(path)`, and `convert(model, path)` again
@@ -194,9 +194,7 @@ class SpikingNetwork(nn.Module):
         recording = x.is_cuda and torch.cuda.is_current_stream_capturing()
         if not self.graphs or recording or len(x) == 0 or not (x.is_cuda or self.prepared().native):
             return self._step_by_step(x, T, over_time)
-        if not x.is_cuda:
-            return self._recorded()(x, T, over_time)
-        with torch.cuda.device(x.device):
+        with torch.cuda.device(x.device) if x.is_cuda else nullcontext():
             return self._recorded()(x, T, over_time)
 
     def _step_by_step(self, x: Tensor, T: int, over_time: bool, static: Static = None) -> list[Tensor]:
@@ -290,7 +288,9 @@ class SpikingNetwork(nn.Module):
         self._number = whole.number_of(self)
 
     def _steps(self, timesteps: int | None) -> int:
-        T, most = self.timesteps if timesteps is None else steps(timesteps), self.prepared().longest_run
+        # looking at every layer takes long, and preparing is not for compilers to trace
+        known = self.program if torch.compiler.is_compiling() else self.prepared()
+        T, most = self.timesteps if timesteps is None else steps(timesteps), known.longest_run
         if most is not None and most < T:
             raise ValueError(f"this network was calibrated for {most} time-steps, got {T}")
         return T
