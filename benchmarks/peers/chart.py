@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rows import Row
 
@@ -10,6 +11,8 @@ from peers.opponents import DENSE, NAMES, TITLES
 T = 16
 OURS, PEERS, DENSES = "#1b7f6b", "#8b929c", "#c98a2b"
 INK, GRID = "#30363d", "#d5d9de"
+# ids without chance keep the file the same
+STYLE = {"svg.hashsalt": "fastsnn", "text.color": INK, "axes.labelcolor": INK, "font.size": 9}
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
@@ -24,8 +27,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     names = [name for name in dict.fromkeys(n for _, bars in drawn for n in bars)]
     # ours first, then those named in the order of opponents
     names.sort(key=lambda name: NAMES.index(name) if name in NAMES else -1)
-    # a background of its own is readable on light pages and on dark ones; ids without chance keep the file the same
-    with rc_context({"svg.hashsalt": "fastsnn", "text.color": INK, "axes.labelcolor": INK, "font.size": 9}):
+    # a background of its own is readable on light pages and on dark ones
+    with rc_context(STYLE):
         figure = Figure(
             figsize=(2.6 + 1.9 * len(drawn), 1.3 + 0.26 * len(names)), facecolor="white", layout="constrained"
         )
@@ -43,13 +46,23 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             axis.set_xlim(min(low, 1.0) / 2, high * 3)
             axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_yticks(range(len(names)), [TITLES.get(name, f"fastsnn, {name}") for name in reversed(names)])
-            axis.tick_params(colors=INK, length=0)
             axis.grid(axis="x", color=GRID, linewidth=0.6)
             axis.set_axisbelow(True)
-            for side in axis.spines.values():
-                side.set_visible(False)
+            bare(axis)
         figure.supxlabel(f"time in units of the dense network in eager PyTorch, T = {T}; shorter is faster", fontsize=9)
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+        write(figure, path)
+
+
+def bare(axis: Any) -> None:
+    """No frame, no ticks."""
+    axis.tick_params(colors=INK, length=0)
+    for side in axis.spines.values():
+        side.set_visible(False)
+
+
+def write(figure: Any, path: Path) -> None:
+    """The picture as a file that is the same whenever it is drawn."""
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def panels(rows: Sequence[Row]) -> list[tuple[str, dict[str, float]]]:

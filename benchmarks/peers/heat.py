@@ -6,7 +6,7 @@ from pathlib import Path
 from rows import Row
 
 from peers.ahead import ahead
-from peers.chart import INK
+from peers.chart import INK, STYLE, bare, write
 
 SHOWN = ("int32", "int16")
 # the color of this many times faster is the darkest; what is slower has another hue
@@ -25,7 +25,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     networks = list(dict.fromkeys(network for network, _, _ in found))
     steps, batches = (sorted({case[i] for case in found}) for i in (1, 2))
     scale, colors = LogNorm(1 / MOST, MOST, clip=True), colormaps["BrBG"]
-    with rc_context({"svg.hashsalt": "fastsnn", "text.color": INK, "axes.labelcolor": INK, "font.size": 9}):
+    with rc_context(STYLE):
         size = (1.2 + 0.62 * len(steps) * len(networks), 1.5 + 0.5 * len(batches))
         figure = Figure(figsize=size, facecolor="white", layout="constrained")
         axes = figure.subplots(1, len(networks), sharey=True, squeeze=False)[0]
@@ -45,10 +45,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             axis.set_ylim(-0.5, len(batches) - 0.5)
             axis.set_xticks(range(len(steps)), [str(T) for T in steps])
             axis.set_yticks(range(len(batches)), [str(batch) for batch in batches])
-            axis.tick_params(colors=INK, length=0)
-            for side in axis.spines.values():
-                side.set_visible(False)
+            bare(axis)
         axes[0].set_ylabel("batch")
         names = " above ".join(name for name in SHOWN if any(name in times for times in found.values()))
         figure.supxlabel(f"T; times faster than the fastest peer, {names}", fontsize=9)
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+        write(figure, path)

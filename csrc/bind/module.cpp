@@ -7,7 +7,6 @@
 #include <limits>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "bind/bind.h"
@@ -173,21 +172,6 @@ void image(address x, bool wide, double scale, i64 batch, i64 channels, i64 posi
     });
 }
 
-using Places = std::vector<std::pair<address, std::size_t>>;
-
-std::vector<Place> places(const Places& from) {
-    std::vector<Place> to;
-    for (const auto& [where, bytes] : from) {
-        to.push_back({where, bytes});
-    }
-    return to;
-}
-
-// (address, bytes) of each.
-void bind_tape(Tape& tape, const Places& inputs, const Places& outputs) {
-    tape.bind(places(inputs), places(outputs));
-}
-
 }  // namespace
 
 PYBIND11_MODULE(_cpu, m) {
@@ -215,7 +199,7 @@ PYBIND11_MODULE(_cpu, m) {
         .def(py::init())
         .def("start", &Tape::start)
         .def_static("stop", &Tape::stop)
-        .def("bind", &bind_tape)
+        .def("bind", &Tape::bind)
         .def("run", &Tape::run)
         .def("__len__", &Tape::size);
 

@@ -12,11 +12,8 @@
 namespace fastsnn {
 namespace bind {
 
-// Bytes at an address that is the same in every run.
-struct Place {
-    std::uintptr_t address;
-    std::size_t bytes;
-};
+// An address that is the same in every run, and how many bytes are there.
+using Place = std::pair<std::uintptr_t, std::size_t>;
 
 class Tape {
   public:
@@ -38,13 +35,13 @@ class Tape {
     void run(const std::vector<std::uintptr_t>& inputs, const std::vector<std::uintptr_t>& outputs) const {
         const pybind11::gil_scoped_release nogil;
         for (std::size_t i = 0; i < inputs_.size(); ++i) {
-            copy(inputs_[i].address, inputs[i], inputs_[i].bytes);
+            copy(inputs_[i].first, inputs[i], inputs_[i].second);
         }
         for (const auto& call : calls_) {
             call();
         }
         for (std::size_t i = 0; i < outputs_.size(); ++i) {
-            copy(outputs[i], outputs_[i].address, outputs_[i].bytes);
+            copy(outputs[i], outputs_[i].first, outputs_[i].second);
         }
     }
 

@@ -1,11 +1,10 @@
 """The exact first layer of the native module, and images as it reads them: the definition, on every instruction set."""
 
-from contextlib import contextmanager
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sets import SETS, using
 from sums import MOST, summed
 
 from fastsnn import _native
@@ -16,18 +15,7 @@ from fastsnn.program.program import channels_last
 
 pytestmark = pytest.mark.skipif(_native.reason() is not None, reason=str(_native.reason()))
 
-SETS = _native.load().instruction_sets() if _native.reason() is None else []
 LIMIT = MOST - 1
-
-
-@contextmanager
-def using(instruction_set):
-    before = _native.load().instruction_set()
-    _native.load().select_instruction_set(instruction_set)
-    try:
-        yield
-    finally:
-        _native.load().select_instruction_set(before)
 
 
 @pytest.fixture(params=SETS)

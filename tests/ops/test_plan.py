@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sets import SETS, using
 
 from fastsnn import _native
 from fastsnn.ops._plan import VECTORS, WAYS, Plan
@@ -14,16 +15,13 @@ from fastsnn.testing.cases import CASES, random_words
 
 pytestmark = pytest.mark.skipif(_native.reason() is not None, reason=str(_native.reason()))
 
-SETS = _native.load().instruction_sets() if _native.reason() is None else []
 EXACT = [case for case in CASES["conv_if"] if "int" in case.name]
 
 
 @pytest.fixture(params=SETS)
 def instruction_set(request):
-    before = _native.load().instruction_set()
-    _native.load().select_instruction_set(request.param)
-    yield request.param
-    _native.load().select_instruction_set(before)
+    with using(request.param):
+        yield request.param
 
 
 def plan_of(args, vectors=0, way="chosen"):

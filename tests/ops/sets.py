@@ -1,0 +1,18 @@
+"""The instruction sets that this processor can run, and how tests force one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fastsnn import _native
+
+SETS = _native.load().instruction_sets() if _native.reason() is None else []
+
+
+@contextmanager
+def using(name: str) -> Iterator[None]:
+    before = _native.load().instruction_set()
+    _native.load().select_instruction_set(name)
+    try:
+        yield
+    finally:
+        _native.load().select_instruction_set(before)
