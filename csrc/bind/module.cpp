@@ -193,6 +193,7 @@ PYBIND11_MODULE(_cpu, m) {
         .value("chosen", fastsnn::Way::chosen)
         .value("lists", fastsnn::Way::lists)
         .value("streams", fastsnn::Way::streams)
+        .value("code", fastsnn::Way::code)
         .value("words", fastsnn::Way::words);
 
     py::class_<Tape>(m, "Tape")
@@ -219,6 +220,7 @@ PYBIND11_MODULE(_cpu, m) {
         .def("run", &run)
         .def_property_readonly("vectors", [](const fastsnn::Plan& p) { return p.layer().vectors; })
         .def_property_readonly("streamed", [](const fastsnn::Plan& p) { return p.layer().streamed; })
+        .def_property_readonly("coded", [](const fastsnn::Plan& p) { return p.layer().coded; })
         .def_property_readonly("positions", [](const fastsnn::Plan& p) { return p.layer().positions; })
         .def_property_readonly("weight_bytes", [](const fastsnn::Plan& p) { return p.layer().weight_bytes; })
         .def_property_readonly("number", [](const fastsnn::Plan& p) { return p.number(); })

@@ -21,10 +21,11 @@ enum class Number { i16, i32, wide, f32, f64 };
 struct Kernels {
     const char* name;
     int vector_bytes;
+    bool codes;  // whether spikes can become code
     bool (*supported)();
 
-    std::size_t (*layer_scratch)(const Layer&, const Call&, Number);
-    void (*layer)(const Layer&, const Call&, const Task&, Number, void* scratch);
+    Needs (*layer_needs)(const Layer&, const Call&, Number);
+    void (*layer)(const Layer&, const Call&, const Task&, Number);
     void (*neurons)(const NeuronCall&, Number, std::int64_t begin, std::int64_t end);
     void (*fixed)(const FixedCall&, std::int64_t row_begin, std::int64_t row_end);
     void (*image)(const ImageCall&, bool wide, std::int64_t begin, std::int64_t end);  // positions of all images

@@ -9,6 +9,7 @@
 //   part    channels of the output that read the same channels of the input: one for each group, or few groups
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "common/rule.h"
@@ -25,7 +26,7 @@ struct EventTerm {
     std::int64_t kernel[3], stride[3], padding[3], dilation[3];  // on the grid
     std::int64_t part_channels;                                  // channels that one part reads
     bool grouped;                // whether each part reads its own, or all parts the same
-    std::int64_t first_channel;  // of those of its input, where streams have split them into several terms
+    std::int64_t first_channel;  // of those of its input, where they are split into several terms
     std::int64_t span;           // grid positions of a row that one run of rows covers
     std::int64_t runs;           // runs in a row of the kernel: 1, or `kernel` where it is dilated
     std::int64_t first_row;      // of this term in a block
@@ -51,6 +52,7 @@ struct Layer {
     std::int64_t parts, part_channels, blocks;     // blocks of a part
     std::int64_t rows;                             // of a block, without the row of zeros behind them
     bool streamed;  // whether each run of rows is summed by itself, and has a row of zeros of its own
+    bool coded;     // whether spikes become code
     std::int64_t taps;
     std::int64_t index_bytes;
     std::int64_t weight_bytes;  // of all blocks
@@ -87,6 +89,13 @@ struct Call {
 // Rows of outputs [row_begin, row_end) of all images, and the blocks [block_begin, block_end) counted over all parts.
 struct Task {
     std::int64_t row_begin, row_end, block_begin, block_end;
+    void* memory;
+    char* code;  // memory that can be executed
+};
+
+// Bytes that a task needs of each kind of memory.
+struct Needs {
+    std::size_t memory, code;
 };
 
 }  // namespace fastsnn

@@ -9,7 +9,9 @@
 #include <stdexcept>
 #include <string>
 
+#include "common/executable.h"
 #include "common/threads.h"
+#include "layer/ways.h"
 #include "layer/weights.h"
 
 #if defined(__linux__)
@@ -24,9 +26,6 @@ using i64 = std::int64_t;
 // Beyond this the weights do not stay in the second-level cache, and threads take different ones instead of all.
 constexpr i64 LARGE_WEIGHTS = 1 << 20;
 constexpr std::size_t HUGE_PAGE = 2 << 20;
-// Of the first-level cache for one run of rows, beside what streams through it; offsets in it have 16 bits.
-constexpr i64 CHUNK_BYTES = 24 * 1024, MOST_OFFSETS = 1 << 16;
-
 int bytes_of(Number number) {
     return number == Number::i16 ? 2 : number == Number::wide || number == Number::f64 ? 8 : 4;
 }
@@ -73,14 +72,6 @@ EventTerm event_term(const TermSpec& term, i64 outputs, Number number) {
     return e;
 }
 
-i64 digits_of(i64 number) {
-    i64 digits = 1;
-    while (number >> digits) {
-        ++digits;
-    }
-    return digits;
-}
-
 MaskTerm mask_term(const TermSpec& term, i64 outputs) {
     MaskTerm m{};
     std::copy_n(term.in, 3, m.in);
@@ -92,29 +83,6 @@ MaskTerm mask_term(const TermSpec& term, i64 outputs) {
     m.per_group = term.channels / term.groups;
     m.outputs_per_group = outputs / term.groups;
     return m;
-}
-
-// Registers a block has unless measured otherwise: for rows of two lines of the cache, of one where a block has so many
-// rows that they fill much of the second level, and no more than the outputs of a few neighbouring positions fill.
-// Floating-point sums wait for one another and take two at least.
-i64 default_vectors(i64 lanes, i64 outputs, i64 width, i64 rows, int vector_bytes, bool grouped, bool whole) {
-    constexpr i64 LINE = 64, FEW_ROWS = 1152, FEW_FLOATING = 448, NEIGHBOURS = 4;
-    const i64 lines = rows <= FEW_ROWS ? 2 : 1, floating = rows <= FEW_FLOATING ? 4 : 2;
-    i64 vectors = whole ? std::min<i64>(lines * LINE / vector_bytes, 8) : floating;
-    while (vectors > 1 && (grouped || (vectors / 2) * lanes >= outputs * std::min(width, NEIGHBOURS))) {
-        vectors /= 2;
-    }
-    return vectors;
-}
-
-// Whether a layer is summed from streams unless measured otherwise: they are made once for all rows of a kernel, and
-// weights come through the first level for all positions. Deep kernels would have to keep the streams of whole planes.
-bool streams_pay(const Layer& layer) {
-    constexpr i64 FEW_POSITIONS = 16;
-    const auto all = [&](auto holds) { return std::all_of(layer.event, layer.event + layer.events, holds); };
-    const bool tall = !all([](const EventTerm& e) { return e.kernel[1] == 1; });
-    const bool flat = all([](const EventTerm& e) { return e.kernel[0] == 1; });
-    return tall && flat && layer.out[0] * layer.out[1] * layer.out[2] >= FEW_POSITIONS;
 }
 
 }  // namespace
@@ -163,6 +131,11 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
         rows += e.kernel[0] * e.kernel[1] * e.kernel[2] * e.channels / events[i].groups;
     }
     const bool whole = number_ == Number::i16 || number_ == Number::i32;
+    const bool code = way == Way::code || (way == Way::chosen && vectors == 0 && code_pays(la));
+    la.coded = code && whole && codable(la) && kernels.codes && Executable::available();
+    if (la.coded) {
+        vectors = 1;
+    }
     la.vectors =
         vectors ? vectors : default_vectors(lanes, outputs, out[2], rows, kernels.vector_bytes, grouped, whole);
     la.block_lanes = la.vectors * lanes;
@@ -197,8 +170,11 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
         e.span = e.runs > 1 ? 1 : (la.positions - 1) * e.stride[2] + e.kernel[2];
     }
     const bool streams = way == Way::streams || (way == Way::chosen && streams_pay(la));
-    if (whole && la.events > 0 && !grouped && !dilated && streams) {
-        stream(events);
+    if (la.coded) {
+        split(events, [](const EventTerm& e) { return coded_channels(e); });
+    } else if (whole && la.events > 0 && !grouped && !dilated && streams) {
+        const i64 row_bytes = la.vectors * kernels.vector_bytes;
+        la.streamed = split(events, [&](const EventTerm& e) { return streamed_channels(e, row_bytes); });
     }
     la.rows = 0;
     i64 widest = 0;
@@ -216,7 +192,7 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
         m.first_tap = la.taps;
         la.taps += m.kernel[0] * m.kernel[1] * m.kernel[2] * m.per_group;
     }
-    la.index_bytes = la.streamed || std::max(la.rows + 1, widest) < 65536 ? 2 : 4;
+    la.index_bytes = la.streamed || la.coded || std::max(la.rows + 1, widest) < 65536 ? 2 : 4;
     const i64 size = bytes_of(number_), all = la.parts * la.blocks * la.block_lanes * size;
     la.weight_bytes = all * (la.rows + 1);
     weights_.reset(allocate(static_cast<std::size_t>(la.weight_bytes)));
@@ -226,39 +202,39 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
     pack(la, number_, events, masks, weights_.get(), tap_weights_.get());
 }
 
-// Splits the events into terms whose runs stay in the first-level cache, if they are few enough and can be counted.
-void Plan::stream(std::vector<TermSpec>& events) {
+// Splits the events into terms of at most so many channels, whose pools are counted, if that is possible.
+template <class F>
+bool Plan::split(std::vector<TermSpec>& events, F most_channels) {
     Layer& la = layer_;
-    const i64 row_bytes = la.vectors * kernels_->vector_bytes;
     std::vector<TermSpec> specs;
-    std::vector<EventTerm> split;
+    std::vector<EventTerm> terms;
     std::vector<std::size_t> order;
     for (int i = 0; i < la.events; ++i) {
         const EventTerm& e = la.event[i];
-        const i64 most = CHUNK_BYTES / row_bytes / e.span, digits = digits_of(e.pool[0] * e.pool[1] * e.pool[2]);
-        if (most < 1 || digits > MOST_DIGITS || e.grid[2] * std::min(most, e.channels) > MOST_OFFSETS) {
-            return;
+        const i64 most = most_channels(e);
+        if (most < 1) {
+            return false;
         }
         const i64 parts = (e.channels + most - 1) / most, each = (e.channels + parts - 1) / parts;
         for (i64 first = 0; first < e.channels; first += each) {
             EventTerm part = e;
             part.first_channel = first;
             part.part_channels = std::min(each, e.channels - first);
-            part.planes = digits;
+            part.planes = digits_of(e);
             specs.push_back(events[i]);
-            split.push_back(part);
+            terms.push_back(part);
             order.push_back(order_[i]);
         }
     }
-    if (split.size() > MAX_TERMS) {
-        return;
+    if (terms.size() > MAX_TERMS) {
+        return false;
     }
     order.insert(order.end(), order_.begin() + la.events, order_.end());
     order_ = order;
     events = specs;
-    std::copy(split.begin(), split.end(), la.event);
-    la.events = static_cast<int>(split.size());
-    la.streamed = true;
+    std::copy(terms.begin(), terms.end(), la.event);
+    la.events = static_cast<int>(terms.size());
+    return true;
 }
 
 void Plan::run(const Call& given, int threads) const {
@@ -281,13 +257,18 @@ void Plan::run(const Call& given, int threads) const {
         row_parts = large ? 1 : std::min<i64>(rows, std::clamp<i64>(rows / LEAST_ROWS, threads, 4 * threads));
         block_parts = std::min<i64>(blocks, large ? threads : (threads + row_parts - 1) / row_parts);
     }
-    const std::size_t bytes = kernels_->layer_scratch(layer_, call, number_);
+    const Needs needs = kernels_->layer_needs(layer_, call, number_);
     parallel(row_parts * block_parts, threads, [&](i64 i) {
         static thread_local Arena arena;
+        static thread_local Executable executable;
         const i64 r = i / block_parts, b = i % block_parts;
-        const Task task{rows * r / row_parts, rows * (r + 1) / row_parts, blocks * b / block_parts,
-                        blocks * (b + 1) / block_parts};
-        kernels_->layer(layer_, call, task, number_, arena.get(bytes));
+        const Task task{rows * r / row_parts,
+                        rows * (r + 1) / row_parts,
+                        blocks * b / block_parts,
+                        blocks * (b + 1) / block_parts,
+                        arena.get(needs.memory),
+                        needs.code ? executable.get(needs.code) : nullptr};
+        kernels_->layer(layer_, call, task, number_);
     });
 }
 

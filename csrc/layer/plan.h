@@ -18,14 +18,15 @@ struct TermSpec {
 };
 
 // How rows of weights are found: from the lists of one strip, summed at once; from streams, part by part
-// (streams_cpu.inc); or, of grouped convolutions, by looking at every word. What a layer cannot do is taken from lists.
-enum class Way { chosen, lists, streams, words };
+// (streams_cpu.inc); by code that spikes become (code_cpu.inc); or, of grouped convolutions, by looking at every word.
+// What a layer cannot do is taken from lists.
+enum class Way { chosen, lists, streams, code, words };
 
 class Plan {
   public:
     // `bias_reach` is the largest |bias|, `least_threshold` the smallest threshold: with the weights they tell whether
     // 32-bit sums can leave 32 bits, and then Number::wide takes the place of Number::i32.
-    // `vectors` is how many registers a block has: 1, 2, 4 or 8; 0 chooses.
+    // `vectors` is how many registers a block has: 1, 2, 4 or 8; 0 chooses. Code has one.
     Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& terms, const std::int64_t out[3],
          std::int64_t outputs, bool hard, bool strict, double bias_reach, double least_threshold, int vectors, Way way);
 
@@ -43,7 +44,8 @@ class Plan {
     }
 
   private:
-    void stream(std::vector<TermSpec>& events);
+    template <class F>
+    bool split(std::vector<TermSpec>& events, F most_channels);
     struct Free {
         void operator()(void* p) const;
     };

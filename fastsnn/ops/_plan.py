@@ -15,7 +15,7 @@ from fastsnn.spikes import word_dtype
 NUMBERS = {torch.int16: "i16", torch.int32: "i32", torch.float32: "f32", torch.float64: "f64"}
 # how many registers a block of outputs may take, and how its weights are found: what there is to choose from
 VECTORS = (1, 2, 4, 8)
-WAYS = ("chosen", "lists", "streams", "words")
+WAYS = ("chosen", "lists", "streams", "code", "words")
 
 
 class Plan:
@@ -97,7 +97,9 @@ class Plan:
 
     @property
     def way(self) -> str:
-        """How weights are found: "lists", "streams" or "words"."""
+        """How weights are found: "lists", "streams", "code" or "words"."""
+        if self._plan.coded:
+            return "code"
         return "streams" if self._plan.streamed else "words" if self._way == "words" else "lists"
 
     @property

@@ -1,0 +1,88 @@
+#include "layer/ways.h"
+
+#include <algorithm>
+
+#include "layer/code.h"
+
+namespace fastsnn {
+namespace {
+
+using i64 = std::int64_t;
+
+// Of the first-level cache for one run of rows, beside what streams through it; offsets in it have 16 bits.
+constexpr i64 CHUNK_BYTES = 24 * 1024, MOST_OFFSETS = 1 << 16;
+// Inputs of a row, each time its digits, whose code is kept at most.
+constexpr i64 MOST_CODED = 1 << 20;
+
+template <class F>
+bool all_events(const Layer& layer, F holds) {
+    return std::all_of(layer.event, layer.event + layer.events, holds);
+}
+
+}  // namespace
+
+i64 digits_of(const EventTerm& e) {
+    i64 digits = 1;
+    while ((e.pool[0] * e.pool[1] * e.pool[2]) >> digits) {
+        ++digits;
+    }
+    return digits;
+}
+
+i64 streamed_channels(const EventTerm& e, i64 row_bytes) {
+    const i64 most = CHUNK_BYTES / row_bytes / e.span;
+    return digits_of(e) > MOST_DIGITS || e.grid[2] * std::min(most, e.channels) > MOST_OFFSETS ? 0 : most;
+}
+
+i64 coded_channels(const EventTerm& e) {
+    const i64 coded = e.grid[2] * std::min(MOST_ROWS, e.channels) * digits_of(e);
+    return digits_of(e) > MOST_DIGITS || coded > MOST_CODED ? 0 : MOST_ROWS;
+}
+
+bool codable(const Layer& layer) {
+    i64 terms = 0;
+    for (int i = 0; i < layer.events; ++i) {
+        const EventTerm& e = layer.event[i];
+        if (e.grouped || (e.kernel[2] > 1 && e.dilation[2] > 1) || coded_channels(e) == 0) {
+            return false;
+        }
+        terms += (e.channels + MOST_ROWS - 1) / MOST_ROWS;
+    }
+    return terms > 0 && terms <= MAX_TERMS;
+}
+
+// Streams are made once for all rows of a kernel, and weights come through the first level for all positions. Deep
+// kernels would have to keep the streams of whole planes.
+bool streams_pay(const Layer& layer) {
+    constexpr i64 FEW_POSITIONS = 16;
+    const bool tall = !all_events(layer, [](const EventTerm& e) { return e.kernel[1] == 1; });
+    const bool flat = all_events(layer, [](const EventTerm& e) { return e.kernel[0] == 1; });
+    return tall && flat && layer.out[0] * layer.out[1] * layer.out[2] >= FEW_POSITIONS;
+}
+
+// An addition of two registers costs half of one that loads, where a processor does two a cycle and one load. What
+// it costs to change code that has run is known of AMD's only.
+bool code_pays(const Layer& layer) {
+#if defined(__x86_64__)
+    const bool flat = all_events(layer, [](const EventTerm& e) { return e.kernel[0] == 1; });
+    return flat && __builtin_cpu_is("amd");
+#else
+    (void)layer;
+    return false;
+#endif
+}
+
+// Registers of a block: for rows of two lines of the cache, of one where a block has so many rows that they fill much
+// of the second level, and no more than the outputs of a few neighbouring positions fill. Floating-point sums wait for
+// one another and take two at least.
+i64 default_vectors(i64 lanes, i64 outputs, i64 width, i64 rows, int vector_bytes, bool grouped, bool whole) {
+    constexpr i64 LINE = 64, FEW_ROWS = 1152, FEW_FLOATING = 448, NEIGHBOURS = 4;
+    const i64 lines = rows <= FEW_ROWS ? 2 : 1, floating = rows <= FEW_FLOATING ? 4 : 2;
+    i64 vectors = whole ? std::min<i64>(lines * LINE / vector_bytes, 8) : floating;
+    while (vectors > 1 && (grouped || (vectors / 2) * lanes >= outputs * std::min(width, NEIGHBOURS))) {
+        vectors /= 2;
+    }
+    return vectors;
+}
+
+}  // namespace fastsnn
