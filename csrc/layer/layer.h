@@ -52,7 +52,7 @@ struct Layer {
     std::int64_t parts, part_channels, blocks;     // blocks of a part
     std::int64_t rows;                             // of a block, without the row of zeros behind them
     bool streamed;  // whether each run of rows is summed by itself, and has a row of zeros of its own
-    bool coded;     // whether spikes become code
+    bool coded;     // whether spikes can become code as well: one register a block
     std::int64_t taps;
     std::int64_t index_bytes;
     std::int64_t weight_bytes;  // of all blocks
@@ -84,6 +84,7 @@ struct Call {
         return batch * neurons_of_image;
     }
     std::int64_t neurons_of_image;
+    bool coded;  // whether this call's spikes become code
 };
 
 // Rows of outputs [row_begin, row_end) of all images, and the blocks [block_begin, block_end) counted over all parts.

@@ -131,50 +131,49 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
         rows += e.kernel[0] * e.kernel[1] * e.kernel[2] * e.channels / events[i].groups;
     }
     const bool whole = number_ == Number::i16 || number_ == Number::i32;
-    const bool code = way == Way::code || (way == Way::chosen && vectors == 0 && code_pays(la));
-    la.coded = code && whole && codable(la) && kernels.codes && Executable::available();
-    if (la.coded) {
-        vectors = 1;
-    }
-    la.vectors =
-        vectors ? vectors : default_vectors(lanes, outputs, out[2], rows, kernels.vector_bytes, grouped, whole);
-    la.block_lanes = la.vectors * lanes;
-    la.part_channels = outputs;
-    if (grouped) {
-        // as many groups at a time as one block has lanes for
-        i64 times = 1;
-        for (i64 n = 1; n <= outputs / group; ++n) {
-            if (outputs / group % n == 0 && n * group <= la.block_lanes) {
-                times = n;
+    const bool dilated = std::any_of(la.event, la.event + la.events,
+                                     [](const EventTerm& e) { return e.kernel[2] > 1 && e.dilation[2] > 1; });
+    const bool parted = whole && la.events > 0 && !grouped && !dilated;
+    const auto shape = [&](i64 registers) {
+        la.vectors = registers;
+        la.block_lanes = registers * lanes;
+        la.part_channels = outputs;
+        if (grouped) {
+            // as many groups at a time as one block has lanes for
+            i64 times = 1;
+            for (i64 n = 1; n <= outputs / group; ++n) {
+                if (outputs / group % n == 0 && n * group <= la.block_lanes) {
+                    times = n;
+                }
             }
+            la.part_channels = group * times;
         }
-        la.part_channels = group * times;
+        la.parts = outputs / std::max<i64>(la.part_channels, 1);
+        la.blocks = (la.part_channels + la.block_lanes - 1) / la.block_lanes;
+        la.positions = 1;
+        if (la.parts == 1 && !dilated && la.events > 0 && outputs > 0) {
+            la.positions = std::max<i64>(1, std::min(la.block_lanes / outputs, out[2]));
+        }
+        for (int i = 0; i < la.events; ++i) {
+            EventTerm& e = la.event[i];
+            const i64 outputs_of_group = outputs / events[i].groups, inputs_of_group = e.channels / events[i].groups;
+            e.part_channels = e.grouped ? la.part_channels / outputs_of_group * inputs_of_group : e.channels;
+            e.runs = e.dilation[2] > 1 ? e.kernel[2] : 1;
+            e.span = e.runs > 1 ? 1 : (la.positions - 1) * e.stride[2] + e.kernel[2];
+        }
+    };
+    coded_always_ = way == Way::code;
+    if (parted && (coded_always_ || (way == Way::chosen && vectors == 0 && code_pays(la))) && kernels.codes &&
+        Executable::available()) {
+        shape(1);
+        la.coded = la.streamed = split(events, coded_channels);
     }
-    la.parts = outputs / std::max<i64>(la.part_channels, 1);
-    la.blocks = (la.part_channels + la.block_lanes - 1) / la.block_lanes;
-
-    bool dilated = false;
-    for (int i = 0; i < la.events; ++i) {
-        EventTerm& e = la.event[i];
-        e.part_channels =
-            e.grouped ? la.part_channels / (outputs / events[i].groups) * (e.channels / events[i].groups) : e.channels;
-        dilated = dilated || (e.kernel[2] > 1 && e.dilation[2] > 1);
-    }
-    la.positions = 1;
-    if (la.parts == 1 && !dilated && la.events > 0 && outputs > 0) {
-        la.positions = std::max<i64>(1, std::min(la.block_lanes / outputs, out[2]));
-    }
-    for (int i = 0; i < la.events; ++i) {
-        EventTerm& e = la.event[i];
-        e.runs = e.dilation[2] > 1 ? e.kernel[2] : 1;
-        e.span = e.runs > 1 ? 1 : (la.positions - 1) * e.stride[2] + e.kernel[2];
-    }
-    const bool streams = way == Way::streams || (way == Way::chosen && streams_pay(la));
-    if (la.coded) {
-        split(events, [](const EventTerm& e) { return coded_channels(e); });
-    } else if (whole && la.events > 0 && !grouped && !dilated && streams) {
-        const i64 row_bytes = la.vectors * kernels.vector_bytes;
-        la.streamed = split(events, [&](const EventTerm& e) { return streamed_channels(e, row_bytes); });
+    if (!la.coded) {
+        shape(vectors ? vectors : default_vectors(lanes, outputs, out[2], rows, kernels.vector_bytes, grouped, whole));
+        if (parted && (way == Way::streams || (way == Way::chosen && streams_pay(la)))) {
+            const i64 row_bytes = la.vectors * kernels.vector_bytes;
+            la.streamed = split(events, [&](const EventTerm& e) { return streamed_channels(e, row_bytes); });
+        }
     }
     la.rows = 0;
     i64 widest = 0;
@@ -192,7 +191,7 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
         m.first_tap = la.taps;
         la.taps += m.kernel[0] * m.kernel[1] * m.kernel[2] * m.per_group;
     }
-    la.index_bytes = la.streamed || la.coded || std::max(la.rows + 1, widest) < 65536 ? 2 : 4;
+    la.index_bytes = la.streamed || std::max(la.rows + 1, widest) < 65536 ? 2 : 4;
     const i64 size = bytes_of(number_), all = la.parts * la.blocks * la.block_lanes * size;
     la.weight_bytes = all * (la.rows + 1);
     weights_.reset(allocate(static_cast<std::size_t>(la.weight_bytes)));
@@ -257,6 +256,7 @@ void Plan::run(const Call& given, int threads) const {
         row_parts = large ? 1 : std::min<i64>(rows, std::clamp<i64>(rows / LEAST_ROWS, threads, 4 * threads));
         block_parts = std::min<i64>(blocks, large ? threads : (threads + row_parts - 1) / row_parts);
     }
+    call.coded = layer_.coded && (coded_always_ || code_pays(layer_, call.T));
     const Needs needs = kernels_->layer_needs(layer_, call, number_);
     parallel(row_parts * block_parts, threads, [&](i64 i) {
         static thread_local Arena arena;

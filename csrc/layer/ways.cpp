@@ -19,6 +19,19 @@ bool all_events(const Layer& layer, F holds) {
     return std::all_of(layer.event, layer.event + layer.events, holds);
 }
 
+bool tall_and_flat(const Layer& layer) {
+    return !all_events(layer, [](const EventTerm& e) { return e.kernel[1] == 1; }) &&
+           all_events(layer, [](const EventTerm& e) { return e.kernel[0] == 1; });
+}
+
+bool by_amd() {
+#if defined(__x86_64__)
+    return __builtin_cpu_is("amd");
+#else
+    return false;
+#endif
+}
+
 }  // namespace
 
 i64 digits_of(const EventTerm& e) {
@@ -35,41 +48,34 @@ i64 streamed_channels(const EventTerm& e, i64 row_bytes) {
 }
 
 i64 coded_channels(const EventTerm& e) {
-    const i64 coded = e.grid[2] * std::min(MOST_ROWS, e.channels) * digits_of(e);
-    return digits_of(e) > MOST_DIGITS || coded > MOST_CODED ? 0 : MOST_ROWS;
-}
-
-bool codable(const Layer& layer) {
-    i64 terms = 0;
-    for (int i = 0; i < layer.events; ++i) {
-        const EventTerm& e = layer.event[i];
-        if (e.grouped || (e.kernel[2] > 1 && e.dilation[2] > 1) || coded_channels(e) == 0) {
-            return false;
-        }
-        terms += (e.channels + MOST_ROWS - 1) / MOST_ROWS;
-    }
-    return terms > 0 && terms <= MAX_TERMS;
+    const i64 most = std::min(MOST_ROWS, streamed_channels(e, 64));
+    return e.grid[2] * std::min(most, e.channels) * digits_of(e) > MOST_CODED ? 0 : most;
 }
 
 // Streams are made once for all rows of a kernel, and weights come through the first level for all positions. Deep
 // kernels would have to keep the streams of whole planes.
 bool streams_pay(const Layer& layer) {
     constexpr i64 FEW_POSITIONS = 16;
-    const bool tall = !all_events(layer, [](const EventTerm& e) { return e.kernel[1] == 1; });
-    const bool flat = all_events(layer, [](const EventTerm& e) { return e.kernel[0] == 1; });
-    return tall && flat && layer.out[0] * layer.out[1] * layer.out[2] >= FEW_POSITIONS;
+    return tall_and_flat(layer) && layer.out[0] * layer.out[1] * layer.out[2] >= FEW_POSITIONS;
 }
 
 // An addition of two registers costs half of one that loads, where a processor does two a cycle and one load. What
 // it costs to change code that has run is known of AMD's only.
 bool code_pays(const Layer& layer) {
-#if defined(__x86_64__)
-    const bool flat = all_events(layer, [](const EventTerm& e) { return e.kernel[0] == 1; });
-    return flat && __builtin_cpu_is("amd");
-#else
-    (void)layer;
-    return false;
-#endif
+    constexpr i64 FEW_POSITIONS = 4;
+    return by_amd() && tall_and_flat(layer) && layer.out[0] * layer.out[1] * layer.out[2] >= FEW_POSITIONS;
+}
+
+// To write code takes as long as to run it a few times, and of few steps hardly any neuron spikes in two.
+bool code_pays(const Layer& layer, i64 T) {
+    constexpr i64 OFTEN = 32, FEW_STEPS = 8, RUNS = 72;
+    i64 runs = 0;  // of the code of one input
+    for (int i = 0; i < layer.events; ++i) {
+        const EventTerm& e = layer.event[i];
+        const i64 reads = e.kernel[0] * e.kernel[1] * e.span, steps = e.stride[0] * e.stride[1] * e.stride[2];
+        runs = std::max(runs, layer.blocks * reads / (steps * layer.positions));
+    }
+    return runs >= OFTEN || (T >= FEW_STEPS && T * runs >= RUNS);
 }
 
 // Registers of a block: for rows of two lines of the cache, of one where a block has so many rows that they fill much

@@ -7,19 +7,18 @@
 
 namespace fastsnn {
 
-// Channels of a term of which one part is summed at a time, or 0 if it can't be cut up so.
+// Channels of a term that one part of its weights has at most, or 0 if it can't be cut up so.
 std::int64_t streamed_channels(const EventTerm& e, std::int64_t row_bytes);
 std::int64_t coded_channels(const EventTerm& e);
 
 // Digits of how many inputs of a term's pool spike.
 std::int64_t digits_of(const EventTerm& e);
 
-// Whether all terms can be summed by code; their span along a row is not yet needed.
-bool codable(const Layer& layer);
-
 // What is chosen, of layers that can.
 bool streams_pay(const Layer& layer);
 bool code_pays(const Layer& layer);
+// The same of T steps: a layer that can be coded has streams as well.
+bool code_pays(const Layer& layer, std::int64_t T);
 std::int64_t default_vectors(std::int64_t lanes, std::int64_t outputs, std::int64_t width, std::int64_t rows,
                              int vector_bytes, bool grouped, bool whole);
 
