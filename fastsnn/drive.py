@@ -196,8 +196,10 @@ class Events(Driver):
         if self._backend in PLANS:
             return self.plan.choices(batch, T)
         if self._backend == "native":
-            other = ("words",) if self.grouped else () if self.weights[0].is_floating_point() else ("streams",)
-            return (None, *((v, way) for way in ("lists", *other) for v in VECTORS))
+            whole = not self.grouped and not self.weights[0].is_floating_point()
+            other = ("words",) if self.grouped else ("streams",) if whole else ()
+            code = ((1, "code"),) if whole else ()
+            return (None, *((v, way) for way in ("lists", *other) for v in VECTORS), *code)
         return (None,)
 
     def choose(self, choice: Choice) -> None:

@@ -82,8 +82,7 @@ class SpikingNetwork(nn.Module):
 
     def logits_over_time(self, x: Tensor, timesteps: int | None = None) -> Any:
         """Mean logits after every step: [T, B, classes], entry t - 1 being the mean over the first t steps."""
-        outputs = self._outputs(x, timesteps, True)
-        return self.rebuild([logical_steps(out) for out in outputs])
+        return self.rebuild([logical_steps(out) for out in self._outputs(x, timesteps, True)])
 
     @torch.inference_mode()
     def spikes(self, x: Tensor, timesteps: int | None = None) -> dict[str, SpikeTrain]:
@@ -190,12 +189,12 @@ class SpikingNetwork(nn.Module):
 
     @torch.inference_mode()
     def run(self, x: Tensor, T: int, over_time: bool) -> list[Tensor]:
-        """The outputs of checked images, as `_outputs` gives them: by replaying a recorded run, where there is one."""
-        recording = x.is_cuda and torch.cuda.is_current_stream_capturing()
-        if not self.graphs or recording or len(x) == 0 or not (x.is_cuda or self.prepared().native):
+        """The outputs of checked images, as `_outputs` gives them: by a recorded run, where there is one."""
+        prepared, recording = self.prepared(), x.is_cuda and torch.cuda.is_current_stream_capturing()
+        if not self.graphs or recording or len(x) == 0 or not (x.is_cuda or prepared.native):
             return self._step_by_step(x, T, over_time)
         with torch.cuda.device(x.device) if x.is_cuda else nullcontext():
-            return self._recorded()(x, T, over_time)
+            return self._recorded(prepared)(x, T, over_time)
 
     def _step_by_step(self, x: Tensor, T: int, over_time: bool, static: Static = None) -> list[Tensor]:
         each = over_time or self.reading.delay > 0
@@ -206,17 +205,16 @@ class SpikingNetwork(nn.Module):
 
     def shapes(self, batch: int, T: int, over_time: bool) -> list[tuple[int, ...]]:
         """Shapes of what `run` gives."""
-        steps = (T,) if over_time else ()
-        return [(*steps, batch, *self.program.layers[name].shape) for name in self.program.outputs]
+        time = (T,) if over_time else ()
+        return [(*time, batch, *self.program.layers[name].shape) for name in self.program.outputs]
 
-    def _recorded(self) -> Graphs | Tapes:
+    def _recorded(self, prepared: Prepared) -> Graphs | Tapes:
         """The recorded runs of what `prepared` made: they hold its addresses, and go with it."""
-        prepared = self.prepared()
-        with self._lock:
-            if self._graphs is None or self._graphs[0] is not prepared:
-                run, native = self._step_by_step, prepared.native
-                self._graphs = (prepared, Tapes.of(self.program, prepared, run) if native else Graphs(run))
-            return self._graphs[1]
+        kept, run = self._graphs, self._step_by_step
+        if kept is None or kept[0] is not prepared:
+            made = Tapes.of(self.program, prepared, run) if prepared.native else Graphs(run)
+            kept = self._graphs = (prepared, made)
+        return kept[1]
 
     def chunks(
         self,
@@ -254,11 +252,13 @@ class SpikingNetwork(nn.Module):
         """What runs share, made at the first run and again when the network has moved or another backend is forced."""
         if exporting():
             return Prepared(self.program, operators=True)
-        key = (self.device, _env.BACKEND)
-        with self._lock:
-            if self._ready is None or self._ready[0] != key:
-                self._ready = (key, Prepared(self.program, self._choices))
-            return self._ready[1]
+        key, ready = (self.device, _env.BACKEND), self._ready
+        if ready is None or ready[0] != key:
+            with self._lock:
+                ready = self._ready
+                if ready is None or ready[0] != key:
+                    ready = self._ready = (key, Prepared(self.program, self._choices))
+        return ready[1]
 
     def save(self, path: str | Path) -> Path:
         """Writes the whole network as one .safetensors file, see `fastsnn.saved.save`; `fastsnn.load` reads it."""

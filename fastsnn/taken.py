@@ -8,10 +8,8 @@ from fastsnn.program import Program
 
 def require(x: Tensor, program: Program, device: torch.device) -> None:
     """Raises ValueError or TypeError for images x that a program on a device does not take."""
-    *spatial, channels = program.input.shape
-    expected = (channels, *spatial)
-    if x.ndim != len(expected) + 1 or tuple(x.shape[1:]) != expected:
-        raise ValueError(f"this network takes inputs [B, {', '.join(map(str, expected))}], got {list(x.shape)}")
+    if x.ndim == 0 or tuple(x.shape[1:]) != program.image:
+        raise ValueError(f"this network takes inputs [B, {', '.join(map(str, program.image))}], got {list(x.shape)}")
     require_kind(x, device)
 
 

@@ -12,6 +12,7 @@
 #include "bind/bind.h"
 #include "bind/kernels.h"
 #include "bind/tape.h"
+#include "common/executable.h"
 #include "common/threads.h"
 #include "layer/plan.h"
 
@@ -179,6 +180,7 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("compiler", &compiler);
     m.def("openmp", &openmp);
     m.def("instruction_sets", &fastsnn::instruction_sets);
+    m.def("codes", [] { return fastsnn::kernels().codes && fastsnn::Executable::available(); });
     m.def("select_instruction_set", &fastsnn::select_instruction_set);
     m.def("instruction_set", [] { return std::string(kernels().name); });
 

@@ -262,12 +262,9 @@ void Plan::run(const Call& given, int threads) const {
         static thread_local Arena arena;
         static thread_local Executable executable;
         const i64 r = i / block_parts, b = i % block_parts;
-        const Task task{rows * r / row_parts,
-                        rows * (r + 1) / row_parts,
-                        blocks * b / block_parts,
-                        blocks * (b + 1) / block_parts,
-                        arena.get(needs.memory),
-                        needs.code ? executable.get(needs.code) : nullptr};
+        const Task task{rows * r / row_parts,     rows * (r + 1) / row_parts,
+                        blocks * b / block_parts, blocks * (b + 1) / block_parts,
+                        arena.get(needs.memory),  needs.code ? executable.get(needs.code) : nullptr};
         kernels_->layer(layer_, call, task, number_);
     });
 }

@@ -52,7 +52,7 @@ class Plan {
     const Kernels* kernels_;
     Number number_;
     Layer layer_{};
-    bool coded_always_;  // or where it pays
+    bool coded_always_;               // or where it pays
     std::vector<std::size_t> order_;  // which input each of the layer's terms reads
     std::unique_ptr<void, Free> weights_, tap_weights_;
 };

@@ -60,7 +60,8 @@ def order_lines() -> list[str]:
 def _compiler() -> str:
     cpu = _native.load()
     threads = "OpenMP" if cpu.openmp() else "one thread"
-    return f"built by {cpu.compiler()}, {threads}, runs on {cpu.instruction_set()}"
+    code = " with code of spikes" if cpu.codes() else ""
+    return f"built by {cpu.compiler()}, {threads}, runs on {cpu.instruction_set()}{code}"
 
 
 def _torch_build() -> str:

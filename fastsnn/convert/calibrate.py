@@ -78,9 +78,8 @@ def calibrate(program: Program, stream: Iterable[Tensor], device: torch.device, 
 
     with torch.inference_mode():
         for images in tqdm(stream, desc="calibrate", unit="batch", disable=not progress):
-            *spatial, channels = program.input.shape
-            if tuple(images.shape[1:]) != (channels, *spatial):
-                shapes = f"first {[channels, *spatial]}, then {list(images.shape[1:])}"
+            if tuple(images.shape[1:]) != program.image:
+                shapes = f"first {list(program.image)}, then {list(images.shape[1:])}"
                 raise ValueError(f"calibration: images must all have one shape, got {shapes}")
             x = images.to(device, torch.float32)
             if sum(map(len, kept)) < KEPT:

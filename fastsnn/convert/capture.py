@@ -30,6 +30,8 @@ class Rebuild:
     spec: TreeSpec
 
     def __call__(self, outputs: list[Any]) -> Any:
+        if self.leaves == [OUTPUT] and self.spec.is_leaf():
+            return outputs[0]
         found = iter(outputs)
         return tree_unflatten([next(found) if leaf == OUTPUT else leaf for leaf in self.leaves], self.spec)
 

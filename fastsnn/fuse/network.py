@@ -159,8 +159,7 @@ class FusedNetwork(nn.Module):
 
     def _input(self, x: Tensor, timesteps: int | None) -> tuple[Tensor, bool, int]:
         """(x, whether it is one image for all steps, T). Raises ValueError or TypeError for what is not taken."""
-        *spatial, channels = self.program.input.shape
-        image = (channels, *spatial)
+        image = self.program.image
         sizes = ", ".join(map(str, image))
         require_kind(x, self.device)
         if self.program.input.spiking:

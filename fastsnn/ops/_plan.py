@@ -30,9 +30,10 @@ class Plan:
                 as in `conv_if`: one number for each input and spatial dimension, and for each input
     vectors     registers of a block, one of VECTORS; 0 chooses by the layer's shape
     way         one of WAYS. "lists" of the spikes that one output sums; "streams" of those that a row of outputs sums,
-                one part of the weights after another (convolutions without groups in fixed point); "words" looks at
-                every word of grouped convolutions at every step. What a layer cannot do is done from lists. Never a
-                different result, and neither is `vectors`
+                one part of the weights after another (convolutions without groups in fixed point); "code" that these
+                become (the same, with AVX-512 and one register); "words" looks at every word of grouped convolutions
+                at every step. What a layer cannot do is done from lists. Never a different result, and neither is
+                `vectors`
     bias_varies the calls may bring any biases, below 2^30 in fixed point; else such as do not reach beyond `bias`
 
     reset       as in operators: "soft", "hard", or a code of `fastsnn.firing`

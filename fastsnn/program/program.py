@@ -15,6 +15,7 @@ class Program(nn.Module):
 
     outputs     names of the layers that are the network's outputs
     exponent    in fixed point, numbers that are no spikes are stored times 2^exponent; None in floating point
+    image       [C, *S], as users give one
     """
 
     def __init__(self, layers: Iterable[Layer], outputs: list[str]) -> None:
@@ -27,6 +28,8 @@ class Program(nn.Module):
         self._held = next(tensors, None)
         self.outputs = outputs
         self.exponent: int | None = None
+        *spatial, channels = self.input.shape
+        self.image = (channels, *spatial)
 
     @property
     def layers(self) -> dict[str, Layer]:

@@ -16,3 +16,8 @@ def using(name: str) -> Iterator[None]:
         yield
     finally:
         _native.load().select_instruction_set(before)
+
+
+def codes() -> bool:
+    """Whether spikes become code on this machine, with the instruction set in force."""
+    return _native.load().codes()

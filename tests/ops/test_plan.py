@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sets import SETS, using
+from sets import SETS, codes, using
 
 from fastsnn import _native
 from fastsnn.ops._plan import VECTORS, WAYS, Plan
@@ -31,13 +31,6 @@ def plan_of(args, vectors=0, way="chosen"):
     shape = output_shape(words[0], weights[0], *(n[:dims] for n in numbers))
     inputs = [w.shape[1:] for w in words]
     return Plan(inputs, weights, shape, threshold, v, bias, *numbers, groups, reset, comparator, vectors, way), shape
-
-
-def coded():
-    """Whether this machine and the instruction set in force turn spikes into code."""
-    args = ([torch.zeros(1, 1, dtype=torch.uint8)], [torch.ones(1, 1, dtype=torch.int32)])
-    one = torch.tensor(1, dtype=torch.int32)
-    return plan_of((*args, one, one, None, 1, [], [], [], [1], "soft", ">="), 0, "code")[0].way == "code"
 
 
 def wanted(args, shape):
@@ -162,7 +155,7 @@ def test_inputs_of_a_pool_are_counted(instruction_set, way, pool):
     geometry = (list(pool), [pool[0], 0], [1, 1], [1], "soft", ">=")
     args = ([words], [weight], theta // 2, theta, None, 20, *geometry)
     plan, shape = plan_of(args, 0, way)
-    assert plan.way == (way if way != "code" or coded() else "lists")
+    assert plan.way == (way if way != "code" or codes() else "lists")
     assert same(plan([words], 20), wanted(args, shape))
 
 
