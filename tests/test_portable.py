@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 CSRC = ROOT / "csrc"
-SOURCES = [CSRC / "isa" / "baseline.cpp", CSRC / "layer" / "plan.cpp", CSRC / "layer" / "weights.cpp"]
+SOURCES = [CSRC / "isa" / "baseline.cpp", CSRC / "common" / "executable.cpp", *sorted((CSRC / "layer").glob("*.cpp"))]
 FLAGS = ["-std=c++17", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
 X86 = platform.machine() in ("x86_64", "AMD64")
 
