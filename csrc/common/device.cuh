@@ -88,8 +88,11 @@ struct One {
     static FASTSNN_FUNCTION bool without(bool m, bool n) {
         return m && !n;
     }
-    static FASTSNN_FUNCTION E only(bool mask, E v) {
-        return mask ? v : E(0);
+    static FASTSNN_FUNCTION E more(bool mask, E a, E b) {
+        return sum(a, mask ? b : E(0));
+    }
+    static FASTSNN_FUNCTION E less(bool mask, E a, E b) {
+        return difference(a, mask ? b : E(0));
     }
     static FASTSNN_FUNCTION E unless(bool mask, E v) {
         return mask ? E(0) : v;

@@ -61,12 +61,29 @@ struct VectorLanes {
         return m & ~n;
     }
 
-    static inline value only(mask m, value v) {
-        return (value)((mask)v & m);
+    // With registers for masks these are one instruction, which a mask made into numbers hides from the compiler.
+    static inline value more(mask m, value a, value b) {
+        return MASKED ? (m ? sum(a, b) : a) : sum(a, only(m, b));
+    }
+
+    static inline value less(mask m, value a, value b) {
+        return MASKED ? (m ? difference(a, b) : a) : difference(a, only(m, b));
+    }
+
+    // With `bit` added to the spikes where the mask is set.
+    static inline mask marked(mask m, mask spikes, mask bit) {
+        return MASKED ? (m ? spikes + bit : spikes) : spikes | (bit & m);
     }
 
     static inline value unless(mask m, value v) {
         return (value)((mask)v & ~m);
+    }
+
+  private:
+    static constexpr bool MASKED = FASTSNN_VECTOR_BYTES == 64;
+
+    static inline value only(mask m, value v) {
+        return (value)((mask)v & m);
     }
 };
 
@@ -97,18 +114,30 @@ inline void store(E* to, V v) {
     memcpy(to, &v, sizeof v);
 }
 
+// to[i] = f(from[i]) for n numbers, a register of them at a time as far as they fill one.
+template <int N, class From, class To, class F>
+inline void map_lanes(const From* from, int64_t n, To* to, F f) {
+    int64_t i = 0;
+    for (; i + N <= n; i += N) {
+        for (int j = 0; j < N; ++j) {
+            to[i + j] = f(from[i + j], to[i + j]);
+        }
+    }
+    for (; i < n; ++i) {
+        to[i] = f(from[i], to[i]);
+    }
+}
+
 // Writes words, or (shift > 0) adds steps to words whose first `shift` steps are written.
 template <class Bits, class Word, class Lane>
 inline void store_words(Word* to, const Lane* spikes, int64_t n, int64_t shift) {
+    constexpr int N = FASTSNN_VECTOR_BYTES / sizeof(Lane);
     if (shift == 0) {
-        for (int64_t i = 0; i < n; ++i) {
-            to[i] = static_cast<Word>(static_cast<Bits>(spikes[i]));
-        }
+        map_lanes<N>(spikes, n, to, [](Lane some, Word) { return static_cast<Word>(static_cast<Bits>(some)); });
     } else {
-        for (int64_t i = 0; i < n; ++i) {
-            to[i] = static_cast<Word>(to[i] |
-                                      static_cast<Word>(static_cast<uint32_t>(static_cast<Bits>(spikes[i])) << shift));
-        }
+        map_lanes<N>(spikes, n, to, [=](Lane some, Word word) {
+            return static_cast<Word>(word | static_cast<Word>(static_cast<uint32_t>(static_cast<Bits>(some)) << shift));
+        });
     }
 }
 

@@ -4,7 +4,8 @@
 // (what a comparison of values gives), and
 //   all(number)                    that number in every lane
 //   sum(a, b), difference(a, b)    whole numbers may wrap; `difference` where `b` is a threshold or 0
-//   only(mask, a), unless(mask, a) a where the mask is set, 0 elsewhere; the other way round
+//   more(mask, a, b), less(mask, a, b)   the sum or difference where the mask is set, a elsewhere
+//   unless(mask, a)                0 where the mask is set, a elsewhere
 //   none(), both(m, n), either(m, n), without(m, n)   masks: no lane; in both, in one of the two, in m and not in n
 //   times(a, number)               wraps where whole numbers do; `a` may be shifted right and cut off by &, if whole
 #pragma once
@@ -59,7 +60,7 @@ struct Step {
     // Fires where v >= threshold (strict: v > threshold), resets, saturates: the spikes.
     static FASTSNN_FUNCTION mask fire(value& v, value threshold, bool hard, bool strict) {
         const mask fired = strict ? static_cast<mask>(v > threshold) : static_cast<mask>(v >= threshold);
-        v = hard ? Lanes::unless(fired, v) : Lanes::difference(v, Lanes::only(fired, threshold));
+        v = hard ? Lanes::unless(fired, v) : Lanes::less(fired, v, threshold);
         v = saturate(v);
         return fired;
     }
@@ -133,9 +134,9 @@ struct Step {
             }
             any = Lanes::either(any, fired);
             if (!hard) {
-                v = Lanes::difference(v, Lanes::only(fired, Lanes::times(threshold, static_cast<number>(amplitude))));
+                v = Lanes::less(fired, v, Lanes::times(threshold, static_cast<number>(amplitude)));
             }
-            n = Lanes::sum(n, Lanes::only(fired, Lanes::all(counts)));
+            n = Lanes::more(fired, n, Lanes::all(counts));
             put(p, fired);
         }
         v = saturate(hard ? Lanes::unless(any, v) : v);
