@@ -114,17 +114,17 @@ inline void store(E* to, V v) {
     memcpy(to, &v, sizeof v);
 }
 
-// to[i] = f(from[i]) for n numbers, a register of them at a time as far as they fill one.
-template <int N, class From, class To, class F>
-inline void map_lanes(const From* from, int64_t n, To* to, F f) {
+// f(i) for each i < n, a register of N at a time as far as they fill one.
+template <int N, class F>
+inline void each_lane(int64_t n, F f) {
     int64_t i = 0;
     for (; i + N <= n; i += N) {
         for (int j = 0; j < N; ++j) {
-            to[i + j] = f(from[i + j], to[i + j]);
+            f(i + j);
         }
     }
     for (; i < n; ++i) {
-        to[i] = f(from[i], to[i]);
+        f(i);
     }
 }
 
@@ -133,10 +133,11 @@ template <class Bits, class Word, class Lane>
 inline void store_words(Word* to, const Lane* spikes, int64_t n, int64_t shift) {
     constexpr int N = FASTSNN_VECTOR_BYTES / sizeof(Lane);
     if (shift == 0) {
-        map_lanes<N>(spikes, n, to, [](Lane some, Word) { return static_cast<Word>(static_cast<Bits>(some)); });
+        each_lane<N>(n, [=](int64_t i) { to[i] = static_cast<Word>(static_cast<Bits>(spikes[i])); });
     } else {
-        map_lanes<N>(spikes, n, to, [=](Lane some, Word word) {
-            return static_cast<Word>(word | static_cast<Word>(static_cast<uint32_t>(static_cast<Bits>(some)) << shift));
+        each_lane<N>(n, [=](int64_t i) {
+            to[i] = static_cast<Word>(to[i] |
+                                      static_cast<Word>(static_cast<uint32_t>(static_cast<Bits>(spikes[i])) << shift));
         });
     }
 }
