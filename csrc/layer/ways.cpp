@@ -66,16 +66,16 @@ bool code_pays(const Layer& layer) {
     return by_amd() && tall_and_flat(layer) && layer.out[0] * layer.out[1] * layer.out[2] >= FEW_POSITIONS;
 }
 
-// To write code takes as long as to run it a few times, which pays where neurons have the steps to spike in several.
+// To write code takes as long as to run it a few times: it has to be run often, or neurons the steps to spike in many.
 bool code_pays(const Layer& layer, i64 T) {
-    constexpr i64 MANY_STEPS = 16, RUNS = 72;
+    constexpr i64 MANY_STEPS = 16, TWICE = 2, RUNS = 72;
     i64 runs = 0;  // of the code of one input
     for (int i = 0; i < layer.events; ++i) {
         const EventTerm& e = layer.event[i];
         const i64 reads = e.kernel[0] * e.kernel[1] * e.span, steps = e.stride[0] * e.stride[1] * e.stride[2];
         runs = std::max(runs, layer.blocks * reads / (steps * layer.positions));
     }
-    return T >= MANY_STEPS || T * runs >= RUNS;
+    return T >= MANY_STEPS ? runs >= TWICE : T * runs >= RUNS;
 }
 
 // Registers of a block: for rows of two lines of the cache, of one where a block has so many rows that they fill much
