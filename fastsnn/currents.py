@@ -40,6 +40,10 @@ class Run(Protocol):
 
     def words(self, layer: NeuronLayer, T: int) -> Tensor: ...
 
+    def room(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Memory to write to."""
+        ...
+
 
 class Bias:
     """What is added to the sums of a layer that change over time: bias, constant inputs, and its schedule.
@@ -96,7 +100,8 @@ def bias_of(layer: NeuronLayer, constant: Sequence[Term], run: Run, exact: bool,
     key = layer.name + CONSTANT
     if key not in run.static:
         if fixed is not None:
-            run.static[key] = fixed(run.narrow(constant[0].source))
+            out = run.room((run.batch, *layer.shape), layer.bias.dtype)
+            run.static[key] = fixed(run.narrow(constant[0].source), out)
         else:
             run.static[key] = constant_of(layer, constant, run.static, exact)
     return run.static[key]

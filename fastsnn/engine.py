@@ -10,6 +10,7 @@ from torch import Tensor
 from fastsnn._registry import choose, exporting
 from fastsnn.clock import Clock
 from fastsnn.counted import counted
+from fastsnn.currents import CONSTANT
 from fastsnn.gates import gated
 from fastsnn.ops import emit, pack
 from fastsnn.ops import readout as readouts
@@ -59,10 +60,8 @@ class Simulation:
     ) -> None:
         self.program, self.prepared = program, prepared or Prepared(program)
         self.layers = self.prepared.layers
-        self.real = self.prepared.real
-        self.steps = 0
-        self.stepwise = stepwise
-        self.batch = x.shape[0]
+        self.real, self.room = self.prepared.real, self.prepared.room
+        self.steps, self.stepwise, self.batch = 0, stepwise, x.shape[0]
         self.given: Tensor | None = None
         self.potential: dict[str, Tensor | None] = {}
         self.gates: dict[str, Tensor] = {}
@@ -73,6 +72,7 @@ class Simulation:
         self.clock: Clock | None = None
         self.seconds: dict[str, float] = {}
         self.static = still(program, self.prepared, x) if static is None else static
+        self._given = set(self.static)
 
     def advance(
         self,
@@ -119,6 +119,9 @@ class Simulation:
                 results[name] = self._run(layer, results, T, not last)
             else:
                 results[name], self.seconds[name] = self.clock(partial(self._run, layer, results, T, not last))
+            current = name + CONSTANT
+            if last and current in self.static and current not in self._given:
+                self.prepared.give_back(self.static.pop(current))
             if name in keep:
                 kept[name] = results[name]
             for source in set(self.prepared.sources[name]):
@@ -235,8 +238,8 @@ class Simulation:
         """Numbers [T, B, *S, C]: what neurons hold at each step."""
         read = [self.numbers(source, results, T).to(self.real) for source in layer.sources]
         inputs, *spikes = (numbers.unflatten(0, (T, self.batch)) for numbers in read)
-        state = self.states.get(layer.name)
-        out, self.states[layer.name] = layer.over_time(inputs, spikes[0] if spikes else None, state)
+        spiked = spikes[0] if spikes else None
+        out, self.states[layer.name] = layer.over_time(inputs, spiked, self.states.get(layer.name))
         return out
 
     def _read(self, kept: dict[str, Tensor], T: int, over_time: bool) -> list[Tensor]:
@@ -251,14 +254,14 @@ class Simulation:
             if before is None:
                 before = torch.zeros(words.shape, dtype=torch.int32, device=words.device)
             run = choose("readout", readouts.op.BACKENDS, words)
-            logits, after = run(words, weight, readout.bias, before, T, self.steps, over_time)
-            self.sums[readout.source] = after
+            logits, self.sums[readout.source] = run(words, weight, readout.bias, before, T, self.steps, over_time)
             self.steps += T
             return [logits.unflatten(-1, readout.shape)]
         if not over_time and not self.prepared.differential:
             for name in self.prepared.boundary:
-                spiking = self.layers[name].spiking
-                self._add(name, self._counts(kept[name]) if spiking else kept[name].sum(0))
+                held, spiking = kept[name], self.layers[name].spiking
+                backends = pack.op.COUNTS_BACKENDS
+                self._add(name, choose("counts", backends, held)(held.contiguous()) if spiking else held.sum(0))
             self.steps += T
             return self._head()
         steps = []
@@ -270,9 +273,6 @@ class Simulation:
             if over_time or t == T - 1:
                 steps.append(self._head())
         return [torch.stack(outputs) if over_time else outputs[0] for outputs in zip(*steps, strict=True)]
-
-    def _counts(self, words: Tensor) -> Tensor:
-        return choose("counts", pack.op.COUNTS_BACKENDS, words)(words.contiguous())
 
     def _add(self, name: str, amount: Tensor) -> None:
         if self.prepared.differential:

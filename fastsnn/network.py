@@ -18,6 +18,7 @@ from fastsnn.drive import Choice
 from fastsnn.engine import Simulation
 from fastsnn.graphs import Graphs
 from fastsnn.memory import explained
+from fastsnn.parts import images_at_once, in_parts
 from fastsnn.prepared import Prepared
 from fastsnn.program import Program
 from fastsnn.program.program import channels_last, logical, logical_steps
@@ -142,10 +143,9 @@ class SpikingNetwork(nn.Module):
 
         On a GPU the tiles are kept in a file, for this batch size and every later process.
         """
-        if steps(rounds) and len(x) == 0:
-            raise ValueError("tune needs at least one image, got none")
-        taken.require(x, self.program, self.device)
-        found = tuned(self.program, self.prepared(), x, self._steps(timesteps), rounds, progress)
+        taken.require_some(x, self.program, self.device, "tune")
+        prepared, T = self.prepared(), self._steps(timesteps)
+        found = tuned(self.program, prepared, x[: images_at_once(prepared, len(x), T)], T, steps(rounds), progress)
         self._choices, self._measured, self._ready = found.choices, found.measured, None
 
     @torch.inference_mode()
@@ -154,10 +154,8 @@ class SpikingNetwork(nn.Module):
 
         The constant current of a first layer is part of that layer; the head, which runs once, is not among them.
         """
-        if steps(rounds) and len(x) == 0:
-            raise ValueError("layer_seconds needs at least one image, got none")
-        taken.require(x, self.program, self.device)
-        return timed(self.program, self.prepared(), x, self._steps(timesteps), rounds)
+        taken.require_some(x, self.program, self.device, "layer_seconds")
+        return timed(self.program, self.prepared(), x, self._steps(timesteps), steps(rounds))
 
     @property
     def device(self) -> torch.device:
@@ -191,10 +189,10 @@ class SpikingNetwork(nn.Module):
     def run(self, x: Tensor, T: int, over_time: bool) -> list[Tensor]:
         """The outputs of checked images, as `_outputs` gives them: by a recorded run, where there is one."""
         prepared, recording = self.prepared(), x.is_cuda and torch.cuda.is_current_stream_capturing()
-        if not self.graphs or recording or len(x) == 0 or not (x.is_cuda or prepared.native):
-            return self._step_by_step(x, T, over_time)
+        plain = not self.graphs or recording or len(x) == 0 or not (x.is_cuda or prepared.native)
+        run = self._step_by_step if plain else self._recorded(prepared)
         with torch.cuda.device(x.device) if x.is_cuda else nullcontext():
-            return self._recorded(prepared)(x, T, over_time)
+            return in_parts(run, prepared, x, T, over_time)
 
     def _step_by_step(self, x: Tensor, T: int, over_time: bool, static: Static = None) -> list[Tensor]:
         each = over_time or self.reading.delay > 0

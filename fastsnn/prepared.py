@@ -1,6 +1,7 @@
 """What all runs of a program share: the order of its layers, who reads whom, and how each neuron layer is driven."""
 
 import threading
+from bisect import bisect_left, insort
 
 import torch
 from torch import Tensor
@@ -15,17 +16,15 @@ from fastsnn.ops._step import HALVES
 from fastsnn.program import InputLayer, Layer, NeuronLayer, PlaneLayer, Program, RouteLayer
 from fastsnn.spikes import word_dtype
 
-# sizes of buffers that a thread keeps, so that ever other batch sizes do not add up
-KINDS = 16
 # channels that a position's words are padded to on a GPU, so that 16 bytes can be read at once
 ALIGNED = 16
 
 
 class _Free(threading.local):
-    """Buffers that the runs of one thread no longer need, by size and dtype."""
+    """Memory that the runs of one thread no longer need, as bytes [n], the least first."""
 
     def __init__(self) -> None:
-        self.words: dict[tuple[int, torch.dtype], list[Tensor]] = {}
+        self.memory: list[Tensor] = []
 
 
 class Prepared:
@@ -47,6 +46,8 @@ class Prepared:
     narrow             an input that is held is read as 32-bit numbers, and as nothing else
     reusable           layers whose words nobody sees after their readers have run
     free               what each thread may write to again
+    drawn              spikes are drawn at random, by the number of the image in its batch
+    sizes              T -> bytes that an image takes, where that was asked
     """
 
     def __init__(self, program: Program, choices: dict[str, Choice] | None = None, operators: bool = False) -> None:
@@ -55,6 +56,8 @@ class Prepared:
         self.inner, self.timed = program.inner(), program.timed()
         self.wake, self.waits, self.differential = program.wake, program.waits, program.differential
         self.longest_run = program.longest_run
+        self.drawn = any(layer.neuron.emission == "random" for layer in program.neurons.values())
+        self.sizes: dict[int, int] = {}
         self.head = [(n, la) for n, la in self.layers.items() if n not in self.inner]
         read = {source for _, layer in self.head for source in layer.sources} | set(program.outputs)
         self.boundary = {name for name in read if name in self.inner and name in self.timed}
@@ -104,16 +107,25 @@ class Prepared:
         self.narrow = self.native and only and first not in program.outputs
 
     def words(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """Memory for a layer's words: what an earlier layer or run of this thread gave back, or new.
+        """Memory for a layer's words.
 
         For the kernels of a GPU the channels of a position begin at multiples of 16, whatever their number.
         """
-        if self.padded:
-            *outer, channels = shape
-            pitch = -(-channels // ALIGNED) * ALIGNED
-            return torch.empty((*outer, pitch), dtype=dtype, device=self.device)[..., :channels]
-        have = self.free.words.get((torch.Size(shape).numel(), dtype))
-        return have.pop().view(shape) if have else torch.empty(shape, dtype=dtype, device=self.device)
+        if not self.padded:
+            return self.room(shape, dtype)
+        *outer, channels = shape
+        return self.room((*outer, -(-channels // ALIGNED) * ALIGNED), dtype)[..., :channels]
+
+    def room(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Memory, contiguous: the least that an earlier layer or run of this thread gave back and that does, or new."""
+        free, size = self.free.memory, torch.Size(shape).numel() * dtype.itemsize
+        at = bisect_left(free, size, key=Tensor.numel)
+        if at < len(free):
+            return free.pop(at)[:size].view(dtype).view(shape)
+        if free:
+            # else what small batches took would stay beside what large ones take
+            free.pop()
+        return torch.empty(shape, dtype=dtype, device=self.device)
 
     def with_padding(self, words: Tensor) -> Tensor:
         """Words [B, *S, C or more] with the unused channels behind those of each position, where there are any."""
@@ -138,21 +150,16 @@ class Prepared:
         """The dtype of words in a run. Bytes take more instructions to open to float16 operands than int16 words do."""
         return torch.int16 if self.padded and self.half and T <= 8 else word_dtype(T)
 
-    def give_back(self, words: Tensor) -> None:
-        """Words that nobody will read again; a thread keeps two of a size. A GPU's memory is torch's to keep."""
+    def give_back(self, result: Tensor) -> None:
+        """What nobody will read again, and whose memory is nothing else's. A GPU's memory is torch's to keep."""
         if self.device.type == "cuda" or self.padded:
             return
-        kinds = self.free.words
-        key = (words.numel(), words.dtype)
-        if key not in kinds and len(kinds) >= KINDS:
-            kinds.clear()
-        have = kinds.setdefault(key, [])
-        if len(have) < 2:
-            have.append(words)
+        items = result.untyped_storage().nbytes() // result.itemsize
+        insort(self.free.memory, result.as_strided((items,), (1,), 0).view(torch.uint8), key=Tensor.numel)
 
     def forget(self) -> None:
         """Lets go of what this thread may write to again."""
-        self.free.words.clear()
+        self.free.memory.clear()
 
     def _route(self, running: dict[str, Layer]) -> None:
         """Routes of spikes as runs of elements to copy; a route that only another one reads becomes part of that."""

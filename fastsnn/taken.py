@@ -13,6 +13,13 @@ def require(x: Tensor, program: Program, device: torch.device) -> None:
     require_kind(x, device)
 
 
+def require_some(x: Tensor, program: Program, device: torch.device, what: str) -> None:
+    """The same, and for no images; `what` needs them."""
+    require(x, program, device)
+    if len(x) == 0:
+        raise ValueError(f"{what} needs at least one image, got none")
+
+
 def require_kind(x: Tensor, device: torch.device) -> None:
     """Raises TypeError or ValueError for inputs of another dtype, or on another device, than a network takes."""
     if not x.is_floating_point():

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import fastsnn
+from fastsnn import _native
 from fastsnn.engine import Simulation
 from fastsnn.errors import OutOfMemory
 from fastsnn.memory import bytes_an_image
@@ -53,6 +54,38 @@ def test_windows_that_are_counted_take_memory_while_they_are(x):
     snn = fastsnn.convert(Stem().eval(), x)
     # words of 256 neurons, four digits of 64 windows, and three times the nine words of each window
     assert bytes_an_image(snn.prepared(), 8) == 4 * (192 + 256) + 256 + 4 * 64 + 3 * 9 * 64
+
+
+def test_what_was_given_back_is_used_again(snn):
+    prepared = snn.prepared()
+    prepared.forget()
+    large, small = prepared.room((8, 4), torch.int32), prepared.room((3,), torch.uint8)
+    at = large.data_ptr(), small.data_ptr()
+    prepared.give_back(large)
+    prepared.give_back(small)
+    # the least that is large enough, for other shapes and dtypes
+    again, bytes_ = prepared.room((2, 1), torch.int16), prepared.room((2,), torch.uint8)
+    assert (again.data_ptr(), bytes_.data_ptr()) == at
+    assert again.shape == (2, 1) and again.dtype == torch.int16 and bytes_.is_contiguous()
+    for result in (again, bytes_):
+        prepared.give_back(result)
+    # all of it, and not only what was asked for last
+    assert [room.numel() for room in prepared.free.memory] == [3, 128]
+    larger = prepared.room((200,), torch.uint8)
+    assert [room.numel() for room in prepared.free.memory] == [3], "what is too small makes room"
+    prepared.give_back(larger)
+    prepared.forget()
+    assert prepared.free.memory == []
+
+
+@pytest.mark.skipif(_native.reason() is not None, reason=str(_native.reason()))
+def test_the_current_of_the_first_layer_becomes_words(snn, x):
+    prepared = snn.prepared()
+    for last, left in ((True, 4 * 256), (False, 384)):
+        prepared.forget()
+        Simulation(snn.program, x, prepared).advance(8, last=last)
+        # the words of the second layer were there, and are no longer read; the third's are in the memory of the first's
+        assert [room.numel() for room in prepared.free.memory] == [len(x) * left]
 
 
 def test_an_image_that_does_not_fit_says_what_would(snn, x, monkeypatch):

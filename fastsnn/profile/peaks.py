@@ -144,7 +144,10 @@ class _Run:
         raise KeyError(name)
 
     def words(self, layer: NeuronLayer, T: int) -> Tensor:
-        return torch.empty((self.batch, *layer.shape), dtype=word_dtype(T), device=self.device)
+        return self.room((self.batch, *layer.shape), word_dtype(T))
+
+    def room(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device=self.device)
 
 
 def prepared(ideal: Ideal, device: torch.device, weights: torch.dtype) -> tuple[Driver, _Run, dict[str, Tensor]]:

@@ -152,7 +152,8 @@ def first(size: int = 32, outputs: int = 64) -> Call:
 
         weight, bias = torch.ones(outputs, 3, 3, 3, dtype=torch.int32), torch.zeros(outputs, dtype=torch.int32)
         run = FixedConvolution((size, size, outputs), weight, bias, 20, [1, 1], [1, 1], [1, 1], 1)
-        return run(torch.zeros(batch, size, size, 3, dtype=torch.int32))
+        image, out = (torch.zeros(batch, size, size, channels, dtype=torch.int32) for channels in (3, outputs))
+        return run(image, out)
 
     return call
 
