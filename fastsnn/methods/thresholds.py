@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fastsnn.convert.statistics import Activation
+from fastsnn.convert.statistics import BINS, Activation
 
 Rule = Callable[[Activation, int], Tensor]
 NAMES = "max, percentile:P with 0 < P <= 100, mse, or bound"
@@ -36,17 +36,27 @@ def least_squares(activation: Activation, T: int, candidates: int = 100) -> Tens
     searched over `candidates` fractions of the largest activation. The 1/2 is V(0) = theta/2.
     Source: Li et al., ICML 2021 (SNNC), with the shift as an initial potential.
     """
-    values, counts = activation.centres(), activation.counts
+    counts, values = activation.counts, activation.centres().double()
+    width = torch.where(activation.top > 0, activation.top, 1.0).double() / BINS
+    count, total, squares = _from_each(counts), _from_each(counts * values), (counts * values**2).sum(1)
+    # the k-th spike comes from theta / T (k - 1/2) on, and the square of their number grows by 2 k - 1 with it
+    spikes = torch.arange(1, T + 1, device=values.device)
     best = activation.largest.clone()
-    least = torch.full_like(best, torch.inf)
+    least = torch.full_like(squares, torch.inf)
     for i in range(candidates):
         theta = activation.largest * (1 - i / candidates)
-        step = (theta / T).clamp(min=torch.finfo(theta.dtype).tiny)[:, None]
-        quantised = step * (values / step + 0.5).floor().clamp(0, T)
-        error = (counts * (values - quantised) ** 2).sum(1)
+        step = theta.double() / T
+        first = ((step / width)[:, None] * (spikes - 0.5) - 0.5).ceil_().clamp_(0, BINS).long()
+        squared, mixed = ((2 * spikes - 1) * count.gather(1, first)).sum(1), total.gather(1, first).sum(1)
+        error = squares + step * (step * squared - 2 * mixed)
         better = error < least
         least, best = torch.where(better, error, least), torch.where(better, theta, best)
     return best
+
+
+def _from_each(x: Tensor) -> Tensor:
+    """[C, n] -> [C, n + 1]: the sum from each number on, and 0 behind the last."""
+    return torch.nn.functional.pad(x.flip(1).cumsum(1).flip(1), (0, 1))
 
 
 def positive(theta: Tensor, largest: Tensor) -> Tensor:
