@@ -12,8 +12,10 @@ from fastsnn.ops._step import spikes_at
 def emitted(words: Tensor, amplitudes: Sequence[int], t: int) -> Tensor:
     """What neurons emit at step t, in thresholds: int64 [*N], from words [*N], or [planes, *N] of several planes."""
     planes = words if len(amplitudes) > 1 else words[None]
-    found = torch.zeros(planes.shape[1:], dtype=torch.int64, device=words.device)
-    for plane, amplitude in zip(planes, amplitudes, strict=True):
+    found = spikes_at(planes[0], t).to(torch.int64)
+    if amplitudes[0] != 1:
+        found *= amplitudes[0]
+    for plane, amplitude in zip(planes[1:], amplitudes[1:], strict=True):
         found += spikes_at(plane, t).to(torch.int64) * amplitude
     return found
 

@@ -98,12 +98,12 @@ def convert(
     wanted = Wanted(graph, bounds, method, device)
     if known is None:
         program, seen = fit(wanted, calibration, asked, writes, progress)
-        final, wide, differ = finish(program, precision, asked, device, seen.samples)
+        final, wide, differ = finish(program, precision, asked, device, seen.samples, progress)
         if writes is not None:
             asked.save(writes)
     else:
         asked = known
-        final, wide, differ = finish(again(wanted, known), precision, known, device, None)
+        final, wide, differ = finish(again(wanted, known), precision, known, device, None, progress)
     title = f"{type(model).__name__} -> {method}, T={timesteps}, {precision}"
     report = describe(final, graph, title, max_pool, wide, differ)
     log.info("%s", report)

@@ -15,13 +15,19 @@ RANGE_IMAGES = 64
 
 
 def finish(
-    program: Program, precision: str, found: Parameters, device: torch.device, samples: Tensor | None
+    program: Program,
+    precision: str,
+    found: Parameters,
+    device: torch.device,
+    samples: Tensor | None,
+    progress: bool,
 ) -> tuple[Program, dict[str, str], dict[str, float]]:
     """(the program on a device, why layers stayed wider, share of each layer's spikes that rounding changed).
 
-    found    has the peaks; and of a calibration that was kept also the ranges, and what differed. Filled in where
-             there are samples
-    samples  images that were calibrated on; None where only `found` is left of them
+    found     has the peaks; and of a calibration that was kept also the ranges, and what differed. Filled in where
+              there are samples
+    samples   images that were calibrated on; None where only `found` is left of them
+    progress  shows how far it is
 
     Raises ValueError where int16 is asked for, and its ranges were not kept.
     """
@@ -29,7 +35,7 @@ def finish(
     wide: dict[str, str] = {}
     if precision == "int16":
         if samples is not None:
-            found.ranges = measure(final, samples[:RANGE_IMAGES], found.timesteps)
+            found.ranges = measure(final, samples[:RANGE_IMAGES], found.timesteps, progress)
         elif not found.ranges:
             raise ValueError('this calibration file lacks what int16 needs: calibrate with precision="int16"')
         final, wide = to_int16(program, final, found.ranges)

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from fastsnn.emission import emitted
 from fastsnn.engine import Simulation
 from fastsnn.errors import ConversionError
+from fastsnn.parts import images_at_once
 from fastsnn.prepared import Prepared
 from fastsnn.program import NeuronLayer, Program, Term
 
@@ -36,15 +38,19 @@ class Range:
 
 
 @torch.inference_mode()
-def measure(program: Program, samples: Tensor, T: int) -> dict[str, Range]:
-    """Ranges of all neuron layers of an int32 program with soft reset over T steps on sample images [N, C, *S]."""
+def measure(program: Program, samples: Tensor, T: int, progress: bool = False) -> dict[str, Range]:
+    """Ranges of all neuron layers of an int32 program with soft reset over T steps on sample images [N, C, *S].
+
+    progress  shows how far it is
+    """
     kept = {name: layer.neuron for name, layer in program.neurons.items()}
     names = [name for name, neuron in kept.items() if neuron.reset == "soft" and not neuron.waits]
     ranges: dict[str, Range] = {}
     if not names:
         return ranges
     prepared = Prepared(program)
-    for images in samples.split(IMAGES):
+    parts = samples.split(max(images_at_once(prepared, min(IMAGES, len(samples)), T), 1))
+    for images in tqdm(parts, desc="measure", unit="batch", disable=not progress):
         simulation = Simulation(program, images, prepared)
         before = {name: program.neurons[name].initial_potential for name in names}
         for _ in range(T):
@@ -54,18 +60,22 @@ def measure(program: Program, samples: Tensor, T: int) -> dict[str, Range]:
                 layer, after = program.neurons[name], simulation.potential[name]
                 if after is None:
                     raise TypeError(f"no potentials of {name} were kept")
-                threshold = layer.threshold.long()
                 after = after[0] if layer.neuron.firing.counted else after
-                peak = after.long() + emitted(words[name], layer.amplitudes, 0) * threshold
-                seen = [_most(v, threshold) for v in (peak.clamp(min=0), (peak - before[name].long()).abs())]
+                # in one place: to have new memory for each takes longer than to compute it
+                peak = emitted(words[name], layer.amplitudes, 0).mul_(layer.threshold).add_(after)
+                potential = _flat(peak).amax(0).clamp(min=0)
+                change = _flat(peak.sub_(before[name]))
+                current = torch.maximum(change.amax(0), change.neg_().amax(0))
+                seen = [most.double() / layer.threshold.double() for most in (potential, current)]
                 known = ranges.get(name)
                 ranges[name] = Range(*seen if known is None else map(torch.maximum, seen, vars(known).values()))
                 before[name] = after
     return ranges
 
 
-def _most(values: Tensor, threshold: Tensor) -> Tensor:
-    return values.reshape(-1, values.shape[-1]).amax(0).double() / threshold.double()
+def _flat(values: Tensor) -> Tensor:
+    """[..., C] -> [N, C]."""
+    return values.reshape(-1, values.shape[-1])
 
 
 def to_int16(exact: Program, program: Program, ranges: dict[str, Range]) -> tuple[Program, dict[str, str]]:
