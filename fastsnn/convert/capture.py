@@ -15,6 +15,7 @@ from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from fastsnn.convert import movement, rules
 from fastsnn.convert.graph import Graph, Head, Input, Node, Refused, channels_last
+from fastsnn.convert.padded import merge_padding
 from fastsnn.convert.rules.reasons import REASONS
 from fastsnn.convert.trace import traced
 from fastsnn.errors import ConversionError
@@ -52,6 +53,7 @@ def capture(model: nn.Module, example: Tensor) -> Captured:
     model = _copy(model).eval()
     batch = torch.cat([example[:1]] * movement.BATCH)
     program = traced(model, batch)
+    merge_padding(program.graph)
     reader = _Reader(model, program, tuple(example.shape[1:]))
     graph = reader.read().pruned()
     early = _early_heads(graph)

@@ -11,6 +11,8 @@ from fastsnn.convert import movement
 from fastsnn.convert.graph import Affine, Move, Node
 from fastsnn.convert.rules.call import SHAPELESS, Call, Refusal, per_sample
 
+INFINITE = "it pads with infinite numbers, which has a spiking form only where a max pool behind it does so itself"
+
 
 def move(call: Call, args: tuple, kwargs: dict) -> Any:
     """The operator M x + c: a Move for M, and a shift for what it brings in itself (padding, constants)."""
@@ -26,6 +28,8 @@ def move(call: Call, args: tuple, kwargs: dict) -> Any:
 
     shapes = [node.shape for node in nodes]
     shifts = run([torch.zeros_like(movement.numbered(shape, 0, 0)) for shape in shapes])
+    if not all(bool(shift.isfinite().all()) for shift in shifts):
+        raise Refusal(INFINITE)
     moves = movement.trace_movement(lambda ids: [a - b for a, b in zip(run(ids), shifts, strict=True)], shapes)
     if moves is None:
         raise Refusal(SHAPELESS)
