@@ -3,8 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fastsnn.convert.graph import Conv, Graph, Linear, Node
-from fastsnn.program.connections import conv_macs, linear_fan_out
+import torch
+from torch import Tensor
+
+from fastsnn.convert.graph import Conv, Graph, Linear, Move, Node
+from fastsnn.program.connections import conv_fan_out, conv_macs, linear_fan_out
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,18 @@ class DenseMacs:
             return Macs(int(linear_fan_out(node.payload.weight).sum()), node.payload.weight.numel())
         if not isinstance(node.payload, Conv):
             return Macs(0, 0)
-        conv = node.payload
-        sizes = self.graph.nodes[node.inputs[0]].shape[:-1]
-        return Macs(*conv_macs(sizes, conv.weight, conv.stride, conv.padding, conv.dilation, conv.groups))
+        conv, source = node.payload, self.graph.nodes[node.inputs[0]]
+        geometry = (source.shape[:-1], conv.weight, conv.stride, conv.padding, conv.dilation, conv.groups)
+        there = source.payload.index >= 0 if isinstance(source.payload, Move) else None
+        if there is None or not _gaps(there.any(-1)):
+            return Macs(*conv_macs(*geometry))
+        # a transposed convolution: nobody multiplies with the zeros that were put in
+        existing = int(conv_fan_out(*geometry)[there].sum())
+        positions = torch.Size(self.graph.nodes[source.inputs[0]].shape[:-1]).numel()
+        return Macs(existing, positions * conv.weight.numel())
+
+
+def _gaps(there: Tensor) -> bool:
+    """Whether there are gaps between positions [*S] that are there, and not only around them."""
+    spans = [int(places.max() - places.min()) + 1 for places in there.nonzero().T if places.numel()]
+    return bool(there.any()) and int(there.sum()) < torch.Size(spans).numel()

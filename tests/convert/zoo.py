@@ -466,6 +466,42 @@ def constants_among_the_values():
     return Body(forward, a=nn.Conv2d(3, 4, 3), b=conv(6, 4), fc=nn.Linear(4, 4))
 
 
+# ---- upsampling
+
+
+@entry
+def transposed_convolutions():
+    """Encoder and decoder with a skip connection; then every argument of a transposed convolution."""
+
+    def forward(m, x):
+        a = F.relu(m.a(x))
+        b = F.relu(m.b(F.avg_pool2d(a, 2)))
+        x = F.relu(m.c(torch.cat([a, m.up(b)], 1)))
+        x = F.relu(m.odd(F.avg_pool2d(x, 3)))
+        return m.fc(gap(F.relu(m.cut(x))))
+
+    return Body(
+        forward, a=conv(3, 4), b=conv(4, 6), up=nn.ConvTranspose2d(6, 4, 2, 2), c=conv(8, 4),
+        odd=nn.ConvTranspose2d(4, 6, 3, (2, 1), padding=(1, 0), output_padding=(1, 0), groups=2, dilation=(1, 2)),
+        cut=nn.ConvTranspose2d(6, 3, 1, 2, padding=1, bias=False), fc=nn.Linear(3, 4),
+    )  # fmt: skip
+
+
+@entry
+def interpolations():
+    """Linear and cubic, up and down, in front of neurons, of other layers, and of the head."""
+
+    def forward(m, x):
+        a = F.relu(m.a(x))
+        x = F.interpolate(F.avg_pool2d(a, 2), scale_factor=2, mode="bilinear")
+        x = F.relu(m.b(torch.cat([a, x], 1)))
+        x = F.relu(F.interpolate(m.c(x), size=(5, 9), mode="bilinear", align_corners=True))
+        x = F.relu(m.d(F.interpolate(x, size=(8, 4), mode="bicubic")))
+        return m.fc(F.interpolate(x, size=(2, 2), mode="bilinear", antialias=True).flatten(1))
+
+    return Body(forward, a=conv(3, 4), b=conv(8, 4), c=conv(4, 5), d=conv(5, 4), fc=nn.Linear(16, 4))
+
+
 # ---- average pooling and global means
 
 

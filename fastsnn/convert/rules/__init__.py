@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from fastsnn.convert import movement
 from fastsnn.convert.graph import Graph, Node, Refused
-from fastsnn.convert.rules import activation, arithmetic, head, linear, pooling, rounding
+from fastsnn.convert.rules import activation, arithmetic, head, linear, pooling, rounding, transposed, upsampling
 from fastsnn.convert.rules.call import PRODUCT, Call, Refusal, constant
 from fastsnn.convert.rules.move import move
 from fastsnn.convert.rules.reasons import REASONS
@@ -43,7 +43,8 @@ SHAPE_ONLY |= {f"new_{kind}" for kind in ("zeros", "ones", "full", "empty")}
 
 RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), linear.conv),
-    "convolution": linear.convolution,
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), transposed.conv_transpose),
+    "convolution": transposed.convolution,
     "linear": linear.linear,
     "matmul": linear.matmul,
     "mm": linear.matmul,
@@ -75,6 +76,9 @@ RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), pooling.avg_pool),
     **dict.fromkeys((f"{u}adaptive_avg_pool{d}d" for u in ("", "_") for d in (1, 2, 3)), pooling.adaptive_avg_pool),
     **dict.fromkeys((f"adaptive_max_pool{d}d" for d in (1, 2, 3)), pooling.adaptive_max_pool),
+    **dict.fromkeys(("upsample_linear1d", "upsample_trilinear3d"), upsampling.interpolate),
+    **dict.fromkeys((f"upsample_{kind}2d" for kind in ("bilinear", "bicubic")), upsampling.interpolate),
+    **dict.fromkeys((f"_upsample_{kind}2d_aa" for kind in ("bilinear", "bicubic")), upsampling.interpolate),
     "amax": pooling.max_over,
     "mean": pooling.mean_over,
     "sum": pooling.sum_over,
@@ -93,7 +97,8 @@ def apply(graph: Graph, node: torch.fx.Node, operator: str, name: str, origin: s
             return None
         if node.target is py.getitem:
             return _item(*args)
-        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()) and operator not in RULES:
+        drawn = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+        if drawn and operator not in RULES and operator not in REASONS:
             raise Refusal("it draws random numbers, which a conversion would freeze")
         if not nodes or operator in SHAPE_ONLY:
             return _constant(call, args, kwargs)

@@ -34,15 +34,6 @@ def conv(
     return affine(call, out, 1.0, column(parameter(bias, "its bias"), dims))
 
 
-def convolution(
-    call: Call, x: Node, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool,
-    output_padding: Any, groups: int,
-) -> Node:  # fmt: skip
-    if transposed:
-        raise Refusal("transposed convolution is not supported; use nearest upsampling and a convolution")
-    return conv(call, x, weight, bias, stride, padding, dilation, groups)
-
-
 def linear(call: Call, x: Node, weight: Any, bias: Any = None) -> Node:
     weight = parameter(weight, "its weight")
     if len(x.shape) == 1:
