@@ -1,6 +1,6 @@
 """What the inputs of a layer drive it with, apart from spikes: bias, schedule, constant currents, sums of numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -12,6 +12,9 @@ from fastsnn.program import ConvTerm, LinearTerm, NeuronLayer, Term
 from fastsnn.program.fixed import saturated
 
 Results = dict[str, Tensor]
+Map = Callable[[Tensor], Tensor]
+# outputs of a group that are worth 16 at once
+NARROW = 4
 # behind the name of a layer: its bias and constant inputs as one current
 CONSTANT = ".constant"
 
@@ -109,22 +112,44 @@ def bias_of(layer: NeuronLayer, constant: Sequence[Term], run: Run, exact: bool,
 
 def constant_of(layer: NeuronLayer, terms: Sequence[Term], static: Results, exact: bool) -> Tensor:
     """Bias and constant inputs of a layer as one current [B, *S, C]."""
-    total = total_of(terms, [static[term.source] for term in terms], exact) + layer.bias
+    total = total_of(maps_of(terms, exact, False), [static[term.source] for term in terms]) + layer.bias
     return saturated(total).to(layer.bias.dtype).contiguous()
 
 
-def total_of(terms: Sequence[Term], inputs: Sequence[Tensor], exact: bool) -> Tensor:
-    parts = [(term.exact if exact else term)(x) for term, x in zip(terms, inputs, strict=True)]
+def total_of(maps: Sequence[Map], inputs: Sequence[Tensor]) -> Tensor:
+    parts = [run(x) for run, x in zip(maps, inputs, strict=True)]
     return sum(parts[1:], start=parts[0])
+
+
+def maps_of(terms: Sequence[Term], exact: bool, native: bool) -> list[Map]:
+    """What each term does to numbers of every step [N, *S, C], in the native module where that has it."""
+    return [_map(term, native) if exact else term for term in terms]
+
+
+def _map(term: Term, native: bool) -> Map:
+    made = None
+    if native and not _narrow(term):
+        made = _convolution("native", term, term.shape, torch.zeros(1, dtype=torch.int32))
+    return term.exact if made is None else made.scaled
+
+
+def _narrow(term: Term) -> bool:
+    """Whether its groups have so few outputs that the native module, which computes 16 at once, is no faster."""
+    return isinstance(term, ConvTerm) and len(term.weight) // term.groups < NARROW
 
 
 def fixed_of(layer: NeuronLayer, terms: Sequence[Term], backend: str) -> Any:
     """The constant current of a layer in integers, where it is one convolution or linear map of int32; or None."""
-    kind = load(FIXED[backend])
     (term, *more) = terms
-    if more or not isinstance(term, ConvTerm | LinearTerm) or term.weight.ndim > 5:
+    return None if more else _convolution(backend, term, layer.shape, layer.bias)
+
+
+def _convolution(backend: str, term: Term, shape: tuple[int, ...], bias: Tensor) -> Any:
+    """A convolution or linear map of numbers of 32 bits; None for other terms."""
+    if not isinstance(term, ConvTerm | LinearTerm) or term.weight.ndim > 5:
         return None
-    common = (layer.shape, term.weight, layer.bias, term.shift)
+    common = (shape, term.weight, bias, term.shift)
+    kind = load(FIXED[backend])
     if isinstance(term, LinearTerm):
         return kind(*common, (), (), (), 1)
     return kind(*common, term.stride, term.padding, term.dilation, term.groups)

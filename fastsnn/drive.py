@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fastsnn import _order
 from fastsnn._registry import Backend, able, load
-from fastsnn.currents import Bias, Results, Run, bias_of, fixed_of, schedule_of, steps_of, total_of
+from fastsnn.currents import Bias, Results, Run, bias_of, fixed_of, maps_of, schedule_of, steps_of, total_of
 from fastsnn.drive_adaptive import AdaptiveSteps
 from fastsnn.drive_base import Choice, Driver
 from fastsnn.drive_synaptic import SynapticSteps
@@ -47,7 +47,8 @@ def driver(
         backends = _names(able(op, family.op.BACKENDS, layer.bias, spikes[0].weight))
     fused = fusable(spikes, layer.shape, backends != ["reference"])
     if len(spikes) + len(constant) < len(layer.terms) or not fused:
-        return Steps(layer, [term for term in layer.terms if term.source in timed], constant, exact)
+        native = not operators and "native" in _names(able("if_steps", if_steps.op.BACKENDS, layer.bias))
+        return Steps(layer, [term for term in layer.terms if term.source in timed], constant, exact, native)
     return Events(layer, spikes, constant, layers, exact, ["reference"] if operators else backends)
 
 
@@ -108,9 +109,12 @@ class Constant(Driver):
 class Steps(Driver):
     """Neurons that read numbers which change over time: a current for each step, all steps as one batch."""
 
-    def __init__(self, layer: NeuronLayer, terms: Sequence[Term], constant: Sequence[Term], exact: bool) -> None:
+    def __init__(
+        self, layer: NeuronLayer, terms: Sequence[Term], constant: Sequence[Term], exact: bool, native: bool
+    ) -> None:
         super().__init__(layer)
-        self.terms, self.exact, self.bias, self.constant = terms, exact, Bias(layer, constant, exact), constant
+        self.terms, self.bias, self.constant = terms, Bias(layer, constant, exact), constant
+        self.maps = maps_of(terms, exact, native)
 
     def __call__(
         self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool
@@ -129,7 +133,7 @@ class Steps(Driver):
     def currents(self, run: Run, results: Results, T: int) -> Tensor:
         """What the terms that change over time add up to at each step, [T, B, *S, C]."""
         inputs = [run.numbers(term.source, results, T) for term in self.terms]
-        total = total_of(self.terms, inputs, self.exact).unflatten(0, (T, run.batch))
+        total = total_of(self.maps, inputs).unflatten(0, (T, run.batch))
         if total.is_floating_point():
             return total
         # sums of 16 bits wrap, as in every backend

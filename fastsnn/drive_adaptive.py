@@ -61,7 +61,7 @@ class AdaptiveSteps(Driver):
             currents = bias.expand(T if bias.ndim > len(shape) else 1, *shape)
             return adaptive_steps(currents, T, start, self.neuron, first=run.steps)
         inputs = [read.numbers(run, results, T) for read in self.reads]
-        currents = total_of([read.term for read in self.reads], inputs, exact=False).unflatten(0, (T, run.batch))
+        currents = total_of([read.term for read in self.reads], inputs).unflatten(0, (T, run.batch))
         return adaptive_steps(currents, T, start, self.neuron, bias=bias, first=run.steps)
 
 

@@ -34,7 +34,7 @@ class SynapticSteps(Driver):
         sums = self.bias(run, T).expand(T, *shape)
         if self.terms:
             inputs = [run.numbers(term.source, results, T) for term in self.terms]
-            sums = sums + total_of(self.terms, inputs, exact=False).unflatten(0, (T, run.batch))
+            sums = sums + total_of(self.terms, inputs).unflatten(0, (T, run.batch))
         currents = []
         for step in sums:
             current = self.neuron.synapse * current + step

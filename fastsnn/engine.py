@@ -168,7 +168,8 @@ class Simulation:
                 return route(words)
             return route([w.flatten(0, 1) for w in words]).unflatten(0, (-1, self.batch))
         inputs = [self.numbers(source, results, T) for source in layer.sources]
-        found = layer.total(inputs, biased=not self.asleep) if isinstance(layer, ValueLayer) else layer.dense(inputs)
+        maps = self.prepared.maps.get(layer.name, ())
+        found = layer.total(inputs, not self.asleep, maps) if isinstance(layer, ValueLayer) else layer.dense(inputs)
         return saturated(found).unflatten(0, (T, self.batch))
 
     def narrow(self, name: str) -> Tensor:
@@ -203,8 +204,7 @@ class Simulation:
             # layers draw numbers of their own
             return run(words, v, layer.threshold, T, neuron.emission, neuron.seed ^ crc32(layer.name.encode()))
         self.potential[layer.name] = v
-        silent = self.silent.get(layer.name)
-        return out if silent is None else out.masked_fill_(silent, 0)
+        return out if (silent := self.silent.get(layer.name)) is None else out.masked_fill_(silent, 0)
 
     def keep(self, images: Tensor) -> None:
         """Goes on with some images of the batch, by index [n]."""

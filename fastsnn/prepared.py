@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from fastsnn._registry import pick
+from fastsnn.currents import maps_of
 from fastsnn.drive import Choice, Driver, driver
 from fastsnn.head import Readout, readout_of
 from fastsnn.ops import readout
 from fastsnn.ops._by_backend import PLANS
 from fastsnn.ops._route import Route
 from fastsnn.ops._step import HALVES
-from fastsnn.program import InputLayer, Layer, NeuronLayer, PlaneLayer, Program, RouteLayer
+from fastsnn.program import InputLayer, Layer, NeuronLayer, PlaneLayer, Program, RouteLayer, ValueLayer
 from fastsnn.spikes import word_dtype
 
 # channels that a position's words are padded to on a GPU, so that 16 bytes can be read at once
@@ -42,6 +43,7 @@ class Prepared:
     boundary           layers that run over time and that the head, or an output, reads
     routes             movement of words that the native module does
     readout            the head as one matrix, where it is one
+    maps               of layers that are sums of numbers, what each of their terms does
     summing            drivers for which torch computes a constant current
     narrow             an input that is held is read as 32-bit numbers, and as nothing else
     reusable           layers whose words nobody sees after their readers have run
@@ -100,6 +102,8 @@ class Prepared:
                 self.drivers[name] = driver(layer, self.layers, self.timed, exact, operators)
                 if choices and name in choices:
                     self.drivers[name].choose(choices[name])
+        values = [(name, layer) for name, layer in self.running if isinstance(layer, ValueLayer)]
+        self.maps = {name: maps_of(layer.terms, program.exponent is not None, self.native) for name, layer in values}
         self.summing = [made for made in self.drivers.values() if made.constant]
         first = program.input.name
         reading = [name for name, layer in self.layers.items() if first in layer.sources]

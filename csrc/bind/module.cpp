@@ -143,7 +143,7 @@ void readout(address words, int word_bytes, address weight, address bias, bool w
 
 void fixed(address x, address weight, i64 batch, const Sizes& in, i64 channels, const Sizes& out, i64 outputs,
            i64 groups, i64 lanes, const Sizes& kernel, const Sizes& stride, const Sizes& padding, const Sizes& dilation,
-           int shift, address bias, i64 bias_position, i64 bias_channel, address result, int threads) {
+           int shift, address bias, i64 bias_position, i64 bias_channel, address result, address sums, int threads) {
     fastsnn::FixedCall call{};
     call.x = at<const std::int32_t>(x);
     call.weight = at<const i64>(weight);
@@ -159,6 +159,7 @@ void fixed(address x, address weight, i64 batch, const Sizes& in, i64 channels, 
     call.bias_position = bias_position;
     call.bias_channel = bias_channel;
     call.result = at<std::int32_t>(result);
+    call.sums = at<i64>(sums);
     Tape::make([=] {
         fastsnn::parallel_ranges(batch * out[0] * out[1], ROW_GRAIN, threads,
                                  [&](i64 begin, i64 end) { kernels().fixed(call, begin, end); });

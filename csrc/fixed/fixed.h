@@ -14,7 +14,8 @@ struct FixedCall {
     int shift;                                 // bits by which sums are scaled down, rounding half up; negative: up
     const std::int32_t* bias;                  // or null
     std::int64_t bias_position, bias_channel;  // 1 or 0 each: [*out, O], [O], or one number
-    std::int32_t* result;                      // [B, *out, O], saturated to +-(2^30 - 1)
+    std::int32_t* result;                      // [B, *out, O], saturated to +-(2^30 - 1); or null
+    std::int64_t* sums;                        // [B, *out, O], scaled and nothing else
 };
 
 // x * scale, rounded to nearest, halves to even, saturated to +-(2^30 - 1); what is no number is 0. Channels last.

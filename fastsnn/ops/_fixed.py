@@ -44,6 +44,14 @@ class FixedConvolution:
 
     def __call__(self, x: Tensor, out: Tensor) -> Tensor:
         """x [B, *S, C] int32, |x| <= 2^30, contiguous: writes out [B, *S', O] int32, contiguous, and returns it."""
+        return self._run(x, out, out.data_ptr(), 0)
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """Of x [B, *S, C] of whole numbers, |x| <= 2^30, the sums alone, scaled down: [B, *S', O] int64."""
+        out = torch.empty((x.shape[0], *self.shape), dtype=torch.int64)
+        return self._run(x.to(torch.int32).contiguous(), out, 0, out.data_ptr())
+
+    def _run(self, x: Tensor, out: Tensor, result: int, sums: int) -> Tensor:
         batch, *sizes, channels = x.shape
         _native.load().fixed(
             x.data_ptr(),
@@ -59,7 +67,8 @@ class FixedConvolution:
             self.shift,
             self._bias.data_ptr(),
             *self._bias_steps,
-            out.data_ptr(),
+            result,
+            sums,
             torch.get_num_threads(),
         )
         return out

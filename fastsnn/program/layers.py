@@ -1,6 +1,6 @@
 """The kinds of layer a lowered network has, and what each computes from its sources."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from fastsnn.neurons import Neuron
 from fastsnn.program.terms import Term
 from fastsnn.windows import Pooling, Shape, largest, window_index
+
+Map = Callable[[Tensor], Tensor]
 
 
 class Layer(nn.Module):
@@ -71,10 +73,14 @@ class _Sum(Layer):
     def sources(self) -> tuple[str, ...]:
         return tuple(term.source for term in self.terms)
 
-    def total(self, inputs: Sequence[Tensor], biased: bool = True) -> Tensor:
-        """Sum of the terms and the bias; the floating or the fixed-point one, by the dtype of the inputs."""
+    def total(self, inputs: Sequence[Tensor], biased: bool = True, maps: Sequence[Map] = ()) -> Tensor:
+        """Sum of the terms and the bias; the floating or the fixed-point one, by the dtype of the inputs.
+
+        maps  what does the same as each term, if there is something
+        """
         exact = not inputs[0].is_floating_point()
-        parts = [t.exact(x) if exact else t(x) for t, x in zip(self.terms, inputs, strict=True)]
+        maps = maps or [term.exact if exact else term for term in self.terms]
+        parts = [run(x) for run, x in zip(maps, inputs, strict=True)]
         total = sum(parts[1:], start=parts[0])
         return total + self.bias.to(total.dtype) if biased else total
 

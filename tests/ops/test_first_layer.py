@@ -10,6 +10,7 @@ from sums import MOST, summed
 from fastsnn import _native
 from fastsnn.ops._fixed import FixedConvolution
 from fastsnn.ops._image import image
+from fastsnn.program import ConvTerm
 from fastsnn.program.fixed import fixed_input
 from fastsnn.program.program import channels_last
 
@@ -58,8 +59,13 @@ def test_it_is_exact(name, data, width, channels, outputs, kernel, stride, dilat
     geometry = (stride, padding, dilation, groups)
     with using(name):
         room = torch.empty((2, *out, outputs * groups), dtype=torch.int32)
-        got = FixedConvolution((*out, outputs * groups), weight, add, shift, *geometry)(x, room)
+        convolution = FixedConvolution((*out, outputs * groups), weight, add, shift, *geometry)
+        got, sums = convolution(x, room), convolution.scaled(x.long())
     assert torch.equal(got, summed(x, weight, add, shift, *geometry))
+    term = ConvTerm("x", weight, (*out, outputs * groups), *geometry)
+    term.shift = shift
+    # products of 30 and 27 bits, in two parts of 15 bits, and 27 of them: float64 holds what it adds
+    assert sums.dtype == torch.int64 and torch.equal(sums, term.exact(x.long()))
 
 
 def test_the_definition_tells_one_apart(chosen):
