@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fastsnn.convert import movement
+from fastsnn.convert.composed import Composer
 from fastsnn.convert.graph import (
     Add,
     Affine,
@@ -34,7 +35,7 @@ from fastsnn.convert.graph import (
     reduced,
 )
 from fastsnn.convert.pooled import counts_among_numbers, counts_in, counts_of, fold_conv, fold_linear, pool_of
-from fastsnn.convert.sums import ONE, ZERO, Pending, Stored, Summand, terms_of, times
+from fastsnn.convert.sums import ONE, ZERO, Pending, Stored, Summand, filled, flattened, terms_of, times
 from fastsnn.neurons import Neuron as Rules
 from fastsnn.program import (
     GateLayer,
@@ -86,6 +87,7 @@ class _Lowering:
         self.values: dict[str, Stored | Pending] = {}
         self.layers: dict[str, Layer] = {}
         self.driving = graph.driving()
+        self.composer = Composer(graph, self.values, self.users, self.driving)
 
     def run(self) -> Program:
         for node in self.graph.nodes.values():
@@ -120,7 +122,9 @@ class _Lowering:
         raise TypeError(f"no lowering for {type(node.payload).__name__}")
 
     def waits(self, node: Node) -> bool:
-        """Whether a movement is left to the linear layers behind it, which take it and the pool before it in one."""
+        """Whether a movement is left to the linear layers behind it, which take it and what is before it in one."""
+        if self.composer.waits(node):
+            return True
         if not isinstance(node.payload, Move) or self.pooled(node.inputs) is None:
             return False
         linear = (n in self.driving and isinstance(self.graph.nodes[n].payload, Linear) for n in self.users[node.name])
@@ -141,7 +145,7 @@ class _Lowering:
             window, source = found
             shape = source.layer.shape
             folded = fold_linear(payload, mover.payload.index, window, shape[:-1], shape[-1])
-            flat = self.flat(mover.name, source)
+            flat = flattened(mover.name, source, self.layers)
             names = (*mover.inputs, mover.name, node.name)
             return Pending((Summand(folded, flat, ONE, node.shape),), ZERO, node.shape, names)
         found = self.pooled(node.inputs) if node.name in self.driving else None
@@ -153,17 +157,10 @@ class _Lowering:
             return None
         return Pending((Summand(conv, source, ONE, node.shape),), ZERO, node.shape, (name, node.name))
 
-    def flat(self, name: str, source: Stored) -> Stored:
-        """Spikes as a vector, their units and offsets with them."""
-        shape = source.layer.shape
-        size = (torch.Size(shape).numel(),)
-        if name not in self.layers:
-            self.add(RouteLayer(name, size, (name,), [source.layer], None))
-        unit, offset = (reduced(v.expand(shape).reshape(size), size) for v in (source.unit, source.offset))
-        return Stored(self.layers[name], unit, offset)
-
     def linear(self, node: Node, payload: Conv | Linear | Window) -> Pending:
         pending = self.behind_pool(node, payload)
+        if pending is None and isinstance(payload, Conv) and node.name in self.driving:
+            pending = self.composer.behind(node, payload)
         if pending is not None:
             return pending
         value = self.values[node.inputs[0]]
@@ -213,9 +210,10 @@ class _Lowering:
         def moved(values: list[Tensor], outside: float) -> Tensor:
             parts = [v.expand(s.layer.shape).reshape(-1) for v, s in zip(values, sources, strict=True)]
             joined = torch.cat([*parts, torch.full((1,), outside, dtype=torch.float64)])
-            return reduced(joined[flat].reshape(node.shape), node.shape)
+            return joined[flat].reshape(node.shape)
 
-        unit, offset = moved([s.unit for s in sources], 1.0), moved([s.offset for s in sources], 0.0)
+        unit = reduced(filled(moved([s.unit for s in sources], 1.0), index.reshape(node.shape) >= 0), node.shape)
+        offset = reduced(moved([s.offset for s in sources], 0.0), node.shape)
         if all(u.unit.ndim == 0 and torch.equal(u.unit, sources[0].unit) for u in sources):
             unit = sources[0].unit
         order = None if len(sources) == 1 and movement.is_identity(index, sources[0].layer.shape) else index

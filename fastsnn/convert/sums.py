@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fastsnn.convert.graph import Conv, Linear, Window, reduced
-from fastsnn.program import ConvTerm, Layer, LinearTerm, ScaleTerm, Term, WindowTerm
+from fastsnn.program import ConvTerm, Layer, LinearTerm, RouteLayer, ScaleTerm, Term, WindowTerm
 from fastsnn.windows import Shape
 
 ONE, ZERO = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
@@ -76,14 +76,14 @@ def term(summand: Summand, scale: Tensor) -> Term:
         case Linear(weight):
             return LinearTerm(source.name, weight * unit * scale.reshape(-1, 1), shape)
         case Conv():
-            return _conv(summand.payload, source.name, shape, unit, scale)
+            return conv_term(summand.payload, source.name, shape, unit, scale)
         case Window(index, weight, pooling):
             if pooling is not None:
                 channels = source.shape[-1]
                 ones = (1,) * len(pooling.kernel)
                 kernel = weight.max() * torch.ones(channels, 1, *pooling.kernel, dtype=torch.float64)
                 depthwise = Conv(kernel, pooling.stride, pooling.padding, ones, channels)
-                return _conv(depthwise, source.name, shape, unit, scale)
+                return conv_term(depthwise, source.name, shape, unit, scale)
             return WindowTerm(source.name, weight[..., None] * (unit * scale), shape, index)
     raise TypeError(f"no term for {type(summand.payload).__name__}")
 
@@ -103,10 +103,27 @@ def terms_of(pending: Pending, unit: Tensor) -> tuple[list[Term], Tensor]:
     return found, reduced(bias, pending.shape)
 
 
-def _conv(conv: Conv, source: str, shape: Shape, unit: Tensor, scale: Tensor) -> ConvTerm:
+def conv_term(conv: Conv, source: str, shape: Shape, unit: Tensor, scale: Tensor) -> ConvTerm:
     outputs, per_group = conv.weight.shape[:2]
     spatial = (1,) * (conv.weight.ndim - 2)
     unit = unit.expand(per_group * conv.groups).reshape(conv.groups, 1, per_group)
     unit = unit.expand(-1, outputs // conv.groups, -1).reshape(outputs, per_group, *spatial)
     weight = conv.weight * unit * scale.expand(outputs).reshape(outputs, 1, *spatial)
     return ConvTerm(source, weight, shape, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+
+def filled(unit: Tensor, there: Tensor) -> Tensor:
+    """Units [*S, C] with those of elements that are not there as their channel has them: zero is zero in any unit."""
+    flat, known = unit.reshape(-1, unit.shape[-1]), there.reshape(-1, unit.shape[-1])
+    first = known.to(torch.uint8).argmax(0, keepdim=True)
+    return torch.where(known, flat, flat.gather(0, first)).reshape(unit.shape)
+
+
+def flattened(name: str, source: Stored, layers: dict[str, Layer]) -> Stored:
+    """Spikes as a vector, their units and offsets with them; in a layer that is added where there is none."""
+    shape = source.layer.shape
+    size = (torch.Size(shape).numel(),)
+    if name not in layers:
+        layers[name] = RouteLayer(name, size, (name,), [source.layer], None)
+    unit, offset = (reduced(v.expand(shape).reshape(size), size) for v in (source.unit, source.offset))
+    return Stored(layers[name], unit, offset)

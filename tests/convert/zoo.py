@@ -502,6 +502,26 @@ def interpolations():
     return Body(forward, a=conv(3, 4), b=conv(8, 4), c=conv(4, 5), d=conv(5, 4), fc=nn.Linear(16, 4))
 
 
+@entry
+def convolutions_of_convolutions():
+    """Nothing between them, batch norm, one that pads, one read by two layers, and a bottleneck that is read twice."""
+
+    def forward(m, x):
+        a = F.relu(m.a(x))
+        b = F.relu(m.c(m.n(m.b(a))))
+        x = torch.cat([m.e(b), b, m.d(a)], 1)
+        x = F.relu(m.f(x))
+        narrow = m.g(x)
+        x = F.relu(m.h(narrow)) + F.relu(m.i(narrow))
+        return m.fc(gap(F.relu(m.k(m.j(x)))))
+
+    return Body(
+        forward, a=conv(3, 6), b=conv(6, 2, 1), n=nn.BatchNorm2d(2), c=conv(2, 6, stride=2), d=conv(6, 3, 3, stride=2),
+        e=conv(6, 3, 1), f=conv(12, 5), g=conv(5, 2, 1, bias=False), h=conv(2, 4), i=conv(2, 4, 1),
+        j=conv(4, 3, 3), k=conv(3, 5, 3, padding=0, stride=2, dilation=2), fc=nn.Linear(5, 4),
+    )  # fmt: skip
+
+
 # ---- average pooling and global means
 
 

@@ -1,0 +1,103 @@
+"""Convolutions of convolutions, and of concatenated values, become convolutions of spikes where that is one map."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from zoo import Body, conv, gap, images, randomise
+
+import fastsnn
+from fastsnn.convert.composed import composed, fits
+from fastsnn.convert.graph import Conv
+from fastsnn.program import ConvTerm, RouteLayer, ValueLayer
+
+
+def convolved(x, c):
+    functions = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
+    return functions[x.ndim](x, c.weight, None, c.stride, c.padding, c.dilation, c.groups)
+
+
+def made(outputs, inputs, kernel, stride=1, padding=0, dilation=1, groups=1):
+    dims = len(kernel)
+    weight = torch.randn(outputs, inputs // groups, *kernel, dtype=torch.float64)
+    return Conv(weight, (stride,) * dims, (padding,) * dims, (dilation,) * dims, groups)
+
+
+@pytest.mark.parametrize(
+    "inner, outer",
+    [
+        (dict(kernel=(1, 1)), dict(kernel=(3, 3), stride=2, padding=1)),
+        (dict(kernel=(2, 2), padding=1), dict(kernel=(3, 3), padding=1)),
+        (dict(kernel=(3, 2), padding=4, dilation=2), dict(kernel=(2, 3), stride=3, padding=2, dilation=3)),
+        (dict(kernel=(3, 3)), dict(kernel=(3, 1), stride=2)),
+        (dict(kernel=(3,), padding=1), dict(kernel=(4,))),
+        (dict(kernel=(1, 2, 1), padding=1), dict(kernel=(2, 1, 2), padding=1)),
+    ],
+)
+def test_the_composed_convolution_is_both_in_turn(inner, outer):
+    torch.manual_seed(0)
+    inner, outer = made(3, 4, **inner), made(5, 3, **outer)
+    x = torch.randn(2, 4, *[11] * (inner.weight.ndim - 2), dtype=torch.float64)
+    assert fits(outer, inner)
+    torch.testing.assert_close(convolved(x, composed(outer, inner)), convolved(convolved(x, inner), outer))
+
+
+@pytest.mark.parametrize(
+    "inner, outer",
+    [
+        (dict(kernel=(3, 3), padding=1), dict(kernel=(3, 3), padding=1)),
+        (dict(kernel=(1, 1), stride=2), dict(kernel=(3, 3))),
+        (dict(kernel=(1, 1), groups=2), dict(kernel=(3, 3))),
+    ],
+    ids=["values beyond the border", "stride", "groups"],
+)
+def test_what_is_no_single_convolution_is_left_alone(inner, outer):
+    assert not fits(made(5, 4, **outer), made(4, 4, **inner))
+
+
+def test_without_that_rule_borders_would_differ():
+    inner, outer = (made(4, 4, (3, 3), padding=1) for _ in range(2))
+    x = torch.randn(1, 4, 6, 6, dtype=torch.float64)
+    assert not torch.allclose(convolved(x, composed(outer, inner)), convolved(convolved(x, inner), outer))
+
+
+def program(forward, **modules):
+    model = randomise(Body(forward, **modules)).eval()
+    return fastsnn.convert(model, images(8).float(), timesteps=4, threshold="max").program
+
+
+def numbers(found):
+    """Names of the layers that hold numbers at every step."""
+    values = {name for name, la in found.layers.items() if isinstance(la, ValueLayer | RouteLayer) and not la.spiking}
+    return values & found.inner() & found.timed()
+
+
+def test_a_decoder_reads_spikes_alone():
+    def forward(m, x):
+        a = F.relu(m.a(x))
+        b = F.relu(m.b(F.max_pool2d(a, 2)))
+        return m.fc(gap(F.relu(m.c(torch.cat([a, m.up(b)], 1)))))
+
+    up = nn.ConvTranspose2d(6, 4, 2, 2)
+    found = program(forward, a=conv(3, 4), b=conv(4, 6), up=up, c=conv(8, 5), fc=nn.Linear(5, 4))
+    assert not numbers(found)
+    skip, beside = list(found.neurons.values())[-1].terms
+    assert isinstance(skip, ConvTerm) and tuple(beside.weight.shape[2:]) == (4, 4)
+
+
+def test_a_value_that_is_read_twice_stays_one():
+    def forward(m, x):
+        narrow = m.b(F.relu(m.a(x)))
+        return m.fc(gap(F.relu(m.c(narrow)) + F.relu(m.d(narrow))))
+
+    found = program(forward, a=conv(3, 6), b=conv(6, 2, 1), c=conv(2, 5), d=conv(2, 5), fc=nn.Linear(5, 4))
+    assert numbers(found) == {"b"}
+
+
+def test_spikes_that_are_padded_stay_spikes():
+    def forward(m, x):
+        return m.fc(gap(F.relu(m.b(F.pad(F.relu(m.a(x)), (1, 2, 0, 1))))))
+
+    found = program(forward, a=conv(3, 6), b=conv(6, 5), fc=nn.Linear(5, 4))
+    assert len(set(found.neurons["relu"].unit.tolist())) == 6, "channels have thresholds of their own"
+    assert not numbers(found)
