@@ -17,6 +17,9 @@ from fastsnn.convert.graph import Conv, Graph, Move, Node, reduced
 from fastsnn.convert.sums import ONE, ZERO, Pending, Stored, Summand, conv_term
 
 Value = Stored | Pending
+# what one result of the inner convolution reads, for each of its channels: beyond it, few numbers at every step are
+# less work than spikes that each go to all outputs of both
+NARROWEST = 64
 
 
 @dataclass(frozen=True)
@@ -84,11 +87,13 @@ class Composer:
 
 
 def fits(outer: Conv, inner: object) -> bool:
-    """Whether there is one convolution that does `inner` and then `outer`.
+    """Whether there is one convolution that does `inner` and then `outer`, and it pays.
 
     The padding of `outer` is of zeros: where it has some, there must be nothing beyond the results of `inner`.
     """
     if not isinstance(inner, Conv) or set(inner.stride) != {1} or inner.groups > 1:
+        return False
+    if inner.weight[0].numel() > NARROWEST * len(inner.weight):
         return False
     reach = [d * (k - 1) for d, k in zip(inner.dilation, inner.weight.shape[2:], strict=True)]
     return not any(outer.padding) or all(p >= r for p, r in zip(inner.padding, reach, strict=True))

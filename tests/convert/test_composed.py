@@ -48,8 +48,9 @@ def test_the_composed_convolution_is_both_in_turn(inner, outer):
         (dict(kernel=(3, 3), padding=1), dict(kernel=(3, 3), padding=1)),
         (dict(kernel=(1, 1), stride=2), dict(kernel=(3, 3))),
         (dict(kernel=(1, 1), groups=2), dict(kernel=(3, 3))),
+        (dict(kernel=(9, 9), padding=8), dict(kernel=(1, 1))),
     ],
-    ids=["values beyond the border", "stride", "groups"],
+    ids=["values beyond the border", "stride", "groups", "few numbers of many"],
 )
 def test_what_is_no_single_convolution_is_left_alone(inner, outer):
     assert not fits(made(5, 4, **outer), made(4, 4, **inner))
