@@ -22,11 +22,13 @@ CONSTANT = ".constant"
 class Run(Protocol):
     """The part of a run that drivers see.
 
+    lent    results in `static` whose memory is from `room`
     steps   those before the chunk that is driven
     asleep  images and biases are no longer given
     """
 
     static: Results
+    lent: set[str]
     steps: int
     batch: int
 
@@ -105,6 +107,7 @@ def bias_of(layer: NeuronLayer, constant: Sequence[Term], run: Run, exact: bool,
         if fixed is not None:
             out = run.room((run.batch, *layer.shape), layer.bias.dtype)
             run.static[key] = fixed(run.narrow(constant[0].source), out)
+            run.lent.add(key)
         else:
             run.static[key] = constant_of(layer, constant, run.static, exact)
     return run.static[key]

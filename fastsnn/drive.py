@@ -68,6 +68,7 @@ class Constant(Driver):
         self._fixed = {name: fixed_of(layer, terms, name) for name in backends if exact and name in FIXED}
         self.narrow = bool(terms) and all(self._fixed.get(name) is not None for name in backends)
         self.constant = () if self.narrow else terms
+        self.fills = all(name in NEURONS for name in backends)
 
     @property
     def label(self) -> str:  # type: ignore[override]
@@ -169,6 +170,7 @@ class Events(Driver):
             self.choose(None)
         elif self._backend in PLANS:
             self.plan = GpuPlan(_family(layer)[0], [name for name in backends if name in PLANS], **self._layer())
+        self.fills = self.plan is not None
 
     @property
     def label(self) -> str:  # type: ignore[override]

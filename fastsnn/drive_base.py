@@ -20,6 +20,8 @@ class Driver:
     label = "each step"
     # whether of an input that is held it reads 32-bit numbers, and nothing else
     narrow = False
+    # whether its words are in the memory that `Run.words` gives
+    fills = False
     # terms that torch sums up once a run, whatever the number of steps
     constant: Sequence[Term] = ()
 

@@ -72,7 +72,7 @@ class Simulation:
         self.clock: Clock | None = None
         self.seconds: dict[str, float] = {}
         self.static = still(program, self.prepared, x) if static is None else static
-        self._given = set(self.static)
+        self.lent: set[str] = set()
 
     def advance(
         self,
@@ -119,9 +119,9 @@ class Simulation:
                 results[name] = self._run(layer, results, T, not last)
             else:
                 results[name], self.seconds[name] = self.clock(partial(self._run, layer, results, T, not last))
-            current = name + CONSTANT
-            if last and current in self.static and current not in self._given:
-                self.prepared.give_back(self.static.pop(current))
+            if last and name + CONSTANT in self.lent:
+                self.lent.remove(name + CONSTANT)
+                self.prepared.give_back(self.static.pop(name + CONSTANT))
             if name in keep:
                 kept[name] = results[name]
             for source in set(self.prepared.sources[name]):

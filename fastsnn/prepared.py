@@ -46,7 +46,7 @@ class Prepared:
     maps               of layers that are sums of numbers, what each of their terms does
     summing            drivers for which torch computes a constant current
     narrow             an input that is held is read as 32-bit numbers, and as nothing else
-    reusable           layers whose words nobody sees after their readers have run
+    reusable           layers whose words are in memory from `words`, and nobody sees after their readers have run
     free               what each thread may write to again
     drawn              spikes are drawn at random, by the number of the image in its batch
     sizes              T -> bytes that an image takes, where that was asked
@@ -93,8 +93,6 @@ class Prepared:
         # what a route without copies reads is still read through its result
         views = [la for n, la in self.running if isinstance(la, RouteLayer | PlaneLayer) and n not in self.routes]
         seen = {source for layer in views for source in layer.sources}
-        neurons = {n for n, la in self.running if isinstance(la, NeuronLayer)}
-        self.reusable = set() if operators else neurons - self.boundary - seen
         self.drivers: dict[str, Driver] = {}
         for name, layer in self.running:
             if isinstance(layer, NeuronLayer):
@@ -102,6 +100,9 @@ class Prepared:
                 self.drivers[name] = driver(layer, self.layers, self.timed, exact, operators)
                 if choices and name in choices:
                     self.drivers[name].choose(choices[name])
+        # those that wait emit other words than their driver gives
+        filled = {n for n, made in self.drivers.items() if made.fills and not made.layer.neuron.waits}
+        self.reusable = set() if operators else filled - self.boundary - seen
         values = [(name, layer) for name, layer in self.running if isinstance(layer, ValueLayer)]
         self.maps = {name: maps_of(layer.terms, program.exponent is not None, self.native) for name, layer in values}
         self.summing = [made for made in self.drivers.values() if made.constant]
@@ -155,7 +156,7 @@ class Prepared:
         return torch.int16 if self.padded and self.half and T <= 8 else word_dtype(T)
 
     def give_back(self, result: Tensor) -> None:
-        """What nobody will read again, and whose memory is nothing else's. A GPU's memory is torch's to keep."""
+        """What `words` or `room` gave and nobody will read again. A GPU's memory is torch's to keep."""
         if self.device.type == "cuda" or self.padded:
             return
         items = result.untyped_storage().nbytes() // result.itemsize

@@ -88,6 +88,33 @@ def test_the_current_of_the_first_layer_becomes_words(snn, x):
         assert [room.numel() for room in prepared.free.memory] == [len(x) * left]
 
 
+class Bottleneck(nn.Module):
+    """Numbers at every step between spikes: words that are in memory of torch."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.narrow = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 1)
+        self.wide, self.second, self.last = nn.Conv2d(2, 4, 1), nn.Conv2d(2, 4, 1), nn.Linear(256, 4)
+
+    def forward(self, x):
+        x = self.narrow(self.first(x).relu())
+        return self.last((self.wide(x).relu() + self.second(x).relu()).flatten(1))
+
+
+@pytest.mark.parametrize("precision", ["int32", "float32"])
+@pytest.mark.parametrize("method", ["opi", "tpp", "parallel"])
+@pytest.mark.parametrize("model", [Bottleneck, Stem])
+def test_memory_does_not_grow_with_the_runs(x, model, method, precision):
+    torch.manual_seed(0)
+    snn = fastsnn.convert(model().eval(), x, timesteps=6, precision=precision, method=method)
+    snn.graphs = False
+    kept = []
+    for _ in range(5):
+        snn(x)
+        kept.append([room.numel() for room in snn.prepared().free.memory])
+    assert kept[2] == kept[3] == kept[4]
+
+
 def test_an_image_that_does_not_fit_says_what_would(snn, x, monkeypatch):
     def fails(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")

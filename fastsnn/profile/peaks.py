@@ -132,6 +132,7 @@ class _Run:
     def __init__(self, batch: int, device: torch.device) -> None:
         self.batch, self.device = batch, device
         self.static: dict[str, Tensor] = {}
+        self.lent: set[str] = set()
         self.steps, self.asleep = 0, False
 
     def narrow(self, name: str) -> Tensor:
