@@ -1,6 +1,6 @@
 """What the inputs of a layer drive it with, apart from spikes: bias, schedule, constant currents, sums of numbers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -10,9 +10,9 @@ from fastsnn._registry import load
 from fastsnn.ops._by_backend import FIXED
 from fastsnn.program import ConvTerm, LinearTerm, NeuronLayer, Term
 from fastsnn.program.fixed import saturated
+from fastsnn.program.terms import Map, total_of
 
 Results = dict[str, Tensor]
-Map = Callable[[Tensor], Tensor]
 # outputs of a group that are worth 16 at once
 NARROW = 4
 # behind the name of a layer: its bias and constant inputs as one current
@@ -117,11 +117,6 @@ def constant_of(layer: NeuronLayer, terms: Sequence[Term], static: Results, exac
     """Bias and constant inputs of a layer as one current [B, *S, C]."""
     total = total_of(maps_of(terms, exact, False), [static[term.source] for term in terms]) + layer.bias
     return saturated(total).to(layer.bias.dtype).contiguous()
-
-
-def total_of(maps: Sequence[Map], inputs: Sequence[Tensor]) -> Tensor:
-    parts = [run(x) for run, x in zip(maps, inputs, strict=True)]
-    return sum(parts[1:], start=parts[0])
 
 
 def maps_of(terms: Sequence[Term], exact: bool, native: bool) -> list[Map]:

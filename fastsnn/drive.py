@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fastsnn import _order
 from fastsnn._registry import Backend, able, load
-from fastsnn.currents import Bias, Results, Run, bias_of, fixed_of, maps_of, schedule_of, steps_of, total_of
+from fastsnn.currents import Bias, Results, Run, bias_of, fixed_of, maps_of, schedule_of, steps_of
 from fastsnn.drive_adaptive import AdaptiveSteps
 from fastsnn.drive_base import Choice, Driver
 from fastsnn.drive_synaptic import SynapticSteps
@@ -21,6 +21,7 @@ from fastsnn.ops._layer_gpu import GpuPlan
 from fastsnn.ops._plan import VECTORS, Plan
 from fastsnn.program import ConvTerm, Layer, LinearTerm, NeuronLayer, ScaleTerm, Term
 from fastsnn.program.fixed import saturated
+from fastsnn.program.terms import total_of
 from fastsnn.windows import Shape
 
 

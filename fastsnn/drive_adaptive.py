@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from fastsnn.currents import Bias, Results, Run, total_of
+from fastsnn.currents import Bias, Results, Run
 from fastsnn.drive_base import Driver
 from fastsnn.neurons import Adaptive
 from fastsnn.ops import pack
 from fastsnn.ops.adaptive import adaptive_steps
 from fastsnn.program import Layer, NeuronLayer, PlaneLayer, Term
+from fastsnn.program.terms import total_of
 
 
 class Read:

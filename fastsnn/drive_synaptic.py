@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fastsnn.currents import Bias, Results, Run, total_of
+from fastsnn.currents import Bias, Results, Run
 from fastsnn.drive_base import Driver
 from fastsnn.neurons import Synaptic
 from fastsnn.ops.if_steps import if_steps
 from fastsnn.program import NeuronLayer, Term
+from fastsnn.program.terms import total_of
 
 
 class SynapticSteps(Driver):

@@ -16,6 +16,7 @@ from torch.utils._pytree import TreeSpec, tree_unflatten
 from fastsnn.convert import movement, rules
 from fastsnn.convert.graph import Graph, Head, Input, Node, Refused, channels_last
 from fastsnn.convert.padded import merge_padding
+from fastsnn.convert.rules.call import operator_of
 from fastsnn.convert.rules.reasons import REASONS
 from fastsnn.convert.trace import traced
 from fastsnn.errors import ConversionError
@@ -126,7 +127,7 @@ class _Reader:
 
     def call(self, node: torch.fx.Node) -> Any:
         args, kwargs = torch.fx.map_arg((node.args, node.kwargs), lambda n: self.values[n])
-        operator = getattr(node.target, "__name__", str(node.target)).split(".")[0]
+        operator = operator_of(node)
         operator = "batch_norm" if operator == "_native_batch_norm_legit_no_training" else operator
         path = self.path(node)
         name = path if path in self.leaves and path else ".".join(filter(None, (path, operator)))

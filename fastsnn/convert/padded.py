@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import fx
 
-from fastsnn.convert.rules.call import each
+from fastsnn.convert.rules.call import each, operator_of
 from fastsnn.windows import output_size
 
 POOLS = {"max_pool1d", "max_pool2d", "max_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices"}
@@ -19,15 +19,11 @@ def merge_padding(graph: fx.Graph) -> None:
     up for what there is more behind, where there are as many of them.
     """
     for node in graph.nodes:
-        pad: Any = node.args[0] if _name(node) in POOLS else None
-        if isinstance(pad, fx.Node) and _name(pad) in PADS and pad.args[-1] == -inf:
+        pad: Any = node.args[0] if operator_of(node) in POOLS else None
+        if isinstance(pad, fx.Node) and operator_of(pad) in PADS and pad.args[-1] == -inf:
             merged = _merged(node, pad)
             if merged is not None:
                 node.args = (pad.args[0], *merged)
-
-
-def _name(node: fx.Node) -> str:
-    return getattr(node.target, "__name__", str(node.target)).split(".")[0]
 
 
 def _merged(pool: Any, pad: Any) -> tuple[Any, ...] | None:

@@ -1,16 +1,14 @@
 """The kinds of layer a lowered network has, and what each computes from its sources."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from fastsnn.neurons import Neuron
-from fastsnn.program.terms import Term
+from fastsnn.program.terms import Map, Term, total_of
 from fastsnn.windows import Pooling, Shape, largest, window_index
-
-Map = Callable[[Tensor], Tensor]
 
 
 class Layer(nn.Module):
@@ -80,8 +78,7 @@ class _Sum(Layer):
         """
         exact = not inputs[0].is_floating_point()
         maps = maps or [term.exact if exact else term for term in self.terms]
-        parts = [run(x) for run, x in zip(maps, inputs, strict=True)]
-        total = sum(parts[1:], start=parts[0])
+        total = total_of(maps, inputs)
         return total + self.bias.to(total.dtype) if biased else total
 
 

@@ -1,5 +1,7 @@
 """One linear map from one source: the summands of every current and value, in floating and in fixed point."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -8,6 +10,13 @@ from fastsnn.ops.conv_if.reference import convolve
 from fastsnn.windows import Shape
 
 LOW_BITS = 15
+Map = Callable[[Tensor], Tensor]
+
+
+def total_of(maps: Sequence[Map], inputs: Sequence[Tensor]) -> Tensor:
+    """The sum of what each map makes of its input."""
+    parts = [run(x) for run, x in zip(maps, inputs, strict=True)]
+    return sum(parts[1:], start=parts[0])
 
 
 class Term(nn.Module):

@@ -17,6 +17,11 @@ class Refusal(Exception):
     """Raised by a rule with the reason; becomes a Refused node."""
 
 
+def operator_of(node: torch.fx.Node) -> str:
+    """The name of a node's operator, whatever its overload."""
+    return getattr(node.target, "__name__", str(node.target)).split(".")[0]
+
+
 class Call:
     """One operator being read: where its results go and what they are called."""
 

@@ -72,9 +72,14 @@ def _adaptive_windows(x: Node, output: Any) -> tuple[Tensor, tuple[int, ...]]:
         per_dim.append(torch.tensor([[*range(a, b), *[-1] * (longest - b + a)] for a, b in spans]))
     index = torch.zeros(1, 1, dtype=torch.int64)
     for size, positions in zip(sizes, per_dim, strict=True):
-        outer, inner = index[:, None, :, None], positions[None, :, None, :]
-        index = torch.where((outer < 0) | (inner < 0), -1, outer * size + inner).flatten(2).flatten(0, 1)
+        index = crossed(index, positions, size)
     return index, tuple(output)
+
+
+def crossed(index: Tensor, positions: Tensor, size: int) -> Tensor:
+    """Windows [P, window] with those [p, n] of one more dimension of `size` positions: [P p, window n]; -1 is none."""
+    outer, inner = index[:, None, :, None], positions[None, :, None, :]
+    return torch.where((outer < 0) | (inner < 0), -1, outer * size + inner).flatten(2).flatten(0, 1)
 
 
 def adaptive_avg_pool(call: Call, x: Node, output: Any) -> Node:

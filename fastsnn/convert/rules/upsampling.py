@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fastsnn.convert.graph import Node, Window
 from fastsnn.convert.rules.call import Call
+from fastsnn.convert.rules.pooling import crossed
 
 # numbers that are interpolated at once to see with which weights
 NUMBERS = 2**24
@@ -21,9 +22,7 @@ def interpolate(call: Call, x: Node, *args: Any) -> Node:
         # the largest in size are all that are not zero
         place = found.abs().topk(width, dim=1).indices.sort(1).values
         part = found.gather(1, place)
-        place = torch.where(part != 0, place, -1)
-        outer, inner = index[:, None, :, None], place[None, :, None, :]
-        index = torch.where((outer < 0) | (inner < 0), -1, outer * size + inner).flatten(2).flatten(0, 1)
+        index = crossed(index, torch.where(part != 0, place, -1), size)
         weight = (weight[:, None, :, None] * part[None, :, None, :]).flatten(2).flatten(0, 1)
     return call.add(Window(index, weight), x)
 
