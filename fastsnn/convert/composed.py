@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fastsnn.convert import movement
 from fastsnn.convert.graph import Conv, Graph, Move, Node, reduced
-from fastsnn.convert.sums import ONE, ZERO, Pending, Stored, Summand, conv_term
+from fastsnn.convert.sums import ONE, ZERO, Pending, Stored, Summand, behind_each, conv_term, one_by_one
 
 Value = Stored | Pending
 # what one result of the inner convolution reads, for each of its channels: beyond it, few numbers at every step are
@@ -55,13 +55,13 @@ class Composer:
         bias = ZERO
         for name, weight in zip(names, parts, strict=True):
             conv, value = replace(outer, weight=weight), self.values[name]
-            if isinstance(value, Pending):
+            if isinstance(value, Pending) and not value.sparse:
                 (inner,) = value.summands
                 there = value.bias.expand(value.shape)[None].contiguous()
                 bias = bias + conv_term(conv, name, node.shape, ONE, ONE)(there)[0]
                 folded += value.folded
                 conv, value = composed(conv, _scaled(inner.payload, inner.scale)), inner.source
-            summands.append(Summand(conv, value, ONE, node.shape))
+            summands += behind_each(conv, value, node.shape)
         folded += [before.name] if widths is not None else []
         return Pending(tuple(summands), reduced(bias, node.shape), node.shape, (*folded, node.name))
 
@@ -78,8 +78,8 @@ class Composer:
         value = self.values.get(name)
         if value is None or outer.groups > 1:
             return False
-        if isinstance(value, Stored):
-            return _spikes(value)
+        if isinstance(value, Stored) or value.sparse:
+            return all(map(_spikes, one_by_one(value)))
         if len(value.summands) > 1 or len(self.users[name]) > 1:
             return False
         (inner,) = value.summands

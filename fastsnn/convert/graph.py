@@ -64,6 +64,12 @@ class Window:
     weight: Tensor
     pooling: Pooling | None = None
 
+    @property
+    def even(self) -> bool:
+        """Whether all that is in a window has one weight, in every window."""
+        weight = self.weight[self.index >= 0]
+        return bool((weight == weight[:1]).all())
+
 
 @dataclass(frozen=True)
 class MaxPool:

@@ -35,7 +35,8 @@ from fastsnn.convert.graph import (
     reduced,
 )
 from fastsnn.convert.pooled import counts_among_numbers, counts_in, counts_of, fold_conv, fold_linear, pool_of
-from fastsnn.convert.sums import ONE, ZERO, Pending, Stored, Summand, filled, flattened, terms_of, times
+from fastsnn.convert.shares import shared
+from fastsnn.convert.sums import ONE, ZERO, Pending, Stored, Summand, behind_each, filled, flattened, terms_of, times
 from fastsnn.neurons import Neuron as Rules
 from fastsnn.program import (
     GateLayer,
@@ -165,10 +166,11 @@ class _Lowering:
             return pending
         value = self.values[node.inputs[0]]
         if isinstance(value, Pending) and value.sparse and not isinstance(payload, Window):
-            parts = (Stored(s.source.layer, s.source.unit * s.scale) for s in value.summands)
-            summands = tuple(Summand(payload, part, ONE, node.shape) for part in parts)
-            return Pending(summands, ZERO, node.shape, (*value.folded, node.name))
+            return Pending(behind_each(payload, value, node.shape), ZERO, node.shape, (*value.folded, node.name))
         source = self.stored(node.inputs[0])
+        if isinstance(payload, Window) and node.name in self.driving:
+            if (pending := shared(node, payload, source, self.layers)) is not None:
+                return pending
         if isinstance(payload, Conv | Window) and source.unit.ndim > 1:
             source = self.plain(node.inputs[0])
         return Pending((Summand(payload, source, ONE, node.shape),), ZERO, node.shape, (node.name,))

@@ -33,7 +33,7 @@ def counts_of(name: str, value: Pending) -> Stored | None:
     if more or not isinstance(window, Window) or not source.layer.spiking or max(source.unit.ndim, pool.scale.ndim) > 1:
         return None
     weight = window.weight[window.index >= 0]
-    if not weight.numel() or bool((weight != weight[0]).any()):
+    if not weight.numel() or not window.even:
         return None
     layer = CountLayer(name, value.shape, value.folded, source.layer, window.index, window.pooling)
     _, offset = terms_of(value, ONE)

@@ -62,6 +62,18 @@ class Pending:
         return plain and scales and torch.equal(self.bias, ZERO) and len(summands) <= MOST_SPARSE
 
 
+def one_by_one(value: Stored | Pending) -> list[Stored]:
+    """What a sparse sum is of, each with what it is worth in the sum; a layer's result as it is."""
+    if isinstance(value, Stored):
+        return [value]
+    return [Stored(s.source.layer, s.source.unit * s.scale) for s in value.summands]
+
+
+def behind_each(payload: Conv | Linear, value: Stored | Pending, shape: Shape) -> tuple[Summand, ...]:
+    """A linear map of a value that is read one by one."""
+    return tuple(Summand(payload, part, ONE, shape) for part in one_by_one(value))
+
+
 def times(a: Tensor, b: Tensor, shape: Shape) -> Tensor:
     """The product, cut down to where it varies over a value of `shape`."""
     return a * b if max(a.ndim, b.ndim) < 2 else reduced(a * b, shape)

@@ -3,13 +3,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from programs import numbers, program
 from torch import nn
-from zoo import Body, conv, gap, images, randomise
+from zoo import conv, gap
 
-import fastsnn
 from fastsnn.convert.composed import composed, fits
 from fastsnn.convert.graph import Conv
-from fastsnn.program import ConvTerm, RouteLayer, ValueLayer
+from fastsnn.program import ConvTerm
 
 
 def convolved(x, c):
@@ -60,17 +60,6 @@ def test_without_that_rule_borders_would_differ():
     inner, outer = (made(4, 4, (3, 3), padding=1) for _ in range(2))
     x = torch.randn(1, 4, 6, 6, dtype=torch.float64)
     assert not torch.allclose(convolved(x, composed(outer, inner)), convolved(convolved(x, inner), outer))
-
-
-def program(forward, **modules):
-    model = randomise(Body(forward, **modules)).eval()
-    return fastsnn.convert(model, images(8).float(), timesteps=4, threshold="max").program
-
-
-def numbers(found):
-    """Names of the layers that hold numbers at every step."""
-    values = {name for name, la in found.layers.items() if isinstance(la, ValueLayer | RouteLayer) and not la.spiking}
-    return values & found.inner() & found.timed()
 
 
 def test_a_decoder_reads_spikes_alone():

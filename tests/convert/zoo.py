@@ -503,6 +503,28 @@ def interpolations():
 
 
 @entry
+def interpolated_spikes():
+    """Read beside spikes, added to a convolution, by groups, by two layers, from one position, and as numbers."""
+
+    def forward(m, x):
+        a = F.relu(m.a(x))
+        b = F.relu(m.b(a))
+        up = F.interpolate(b, scale_factor=2, mode="bilinear")
+        c = F.relu(m.c(torch.cat([a, up], 1)))
+        d = F.relu(m.d(c) + up)
+        e = F.relu(m.e(up))
+        one = F.relu(m.f(gap(b)[..., None, None]))
+        x = F.relu(m.g(torch.cat([d, F.interpolate(one, size=d.shape[2:], mode="bilinear"), e], 1)))
+        again = F.interpolate(F.interpolate(x, scale_factor=2, mode="bilinear"), size=(6, 6), mode="bicubic")
+        return m.fc(gap(F.relu(m.h(torch.cat([again, b], 1)))))
+
+    return Body(
+        forward, a=conv(3, 4), b=conv(4, 6, stride=2), c=conv(10, 6), d=conv(6, 6, 1), e=conv(6, 4, groups=2),
+        f=conv(6, 3, 1), g=conv(13, 5), h=conv(11, 5), fc=nn.Linear(5, 4),
+    )  # fmt: skip
+
+
+@entry
 def convolutions_of_convolutions():
     """Nothing between them, batch norm, one that pads, one read by two layers, and a bottleneck that is read twice."""
 

@@ -36,5 +36,5 @@ def _along(call: Call, sizes: tuple[int, ...], dim: int, args: tuple[Any, ...]) 
     for ones in torch.eye(size, dtype=torch.float64).split(at_once):
         image = ones.reshape(spread).expand(1, -1, *sizes)
         out = call.target(image, *args)[0].movedim(dim + 1, 1)
-        columns.append(out.flatten(2)[..., 0])
+        columns.append(out.reshape(*out.shape[:2], -1)[..., 0])
     return torch.cat(columns).T
