@@ -7,14 +7,13 @@ spikes, and no numbers at every step.
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from fastsnn.convert import movement
-from fastsnn.convert.graph import Conv, Graph, Move, Node, reduced
-from fastsnn.convert.sums import ONE, ZERO, Pending, Stored, Summand, behind_each, conv_term, one_by_one
+from fastsnn.convert.graph import Add, Conv, Graph, Move, Node, reduced
+from fastsnn.convert.sums import MOST_SPARSE, ONE, ZERO, Pending, Stored, Summand, conv_term, mapped, summands_of
+from fastsnn.windows import Shape
 
 Value = Stored | Pending
 # what one result of the inner convolution reads, for each of its channels: beyond it, few numbers at every step are
@@ -40,6 +39,16 @@ class Composer:
             return False
         return all(self._reads(name, conv) for name in node.inputs for conv in convs)
 
+    def passes(self, name: str, value: Pending) -> bool:
+        """Whether a sum goes on as it is, and is not kept: one reads it, or each reads what spikes in front of it."""
+        if len(self.users[name]) == 1 or value.sparse:
+            return True
+        readers = [self.graph.nodes[user].payload for user in self.users[name] if user in self.driving]
+        if not all(isinstance(payload, Conv | Add) for payload in readers) or len(value.summands) > MOST_SPARSE:
+            return False
+        convs = (payload for payload in readers if isinstance(payload, Conv))
+        return all(_spikes(s.source) for s in value.summands) and all(composes(value, conv) for conv in convs)
+
     def behind(self, node: Node, outer: Conv) -> Pending | None:
         """A convolution in `driving` as one of what spikes in front of it; None where that is not possible."""
         (name,) = node.inputs
@@ -55,13 +64,11 @@ class Composer:
         bias = ZERO
         for name, weight in zip(names, parts, strict=True):
             conv, value = replace(outer, weight=weight), self.values[name]
-            if isinstance(value, Pending) and not value.sparse:
-                (inner,) = value.summands
+            if isinstance(value, Pending):
                 there = value.bias.expand(value.shape)[None].contiguous()
                 bias = bias + conv_term(conv, name, node.shape, ONE, ONE)(there)[0]
                 folded += value.folded
-                conv, value = composed(conv, _scaled(inner.payload, inner.scale)), inner.source
-            summands += behind_each(conv, value, node.shape)
+            summands += [_behind(conv, summand, node.shape) for summand in summands_of(value)]
         folded += [before.name] if widths is not None else []
         return Pending(tuple(summands), reduced(bias, node.shape), node.shape, (*folded, node.name))
 
@@ -76,24 +83,28 @@ class Composer:
     def _reads(self, name: str, outer: Conv) -> bool:
         """Whether a convolution can read what spikes in front of a value."""
         value = self.values.get(name)
-        if value is None or outer.groups > 1:
+        if value is None or not composes(value, outer):
             return False
-        if isinstance(value, Stored) or value.sparse:
-            return all(map(_spikes, one_by_one(value)))
-        if len(value.summands) > 1 or len(self.users[name]) > 1:
-            return False
-        (inner,) = value.summands
-        return _spikes(inner.source) and inner.scale.ndim < 2 and fits(outer, inner.payload)
+        return isinstance(value, Stored) or self.passes(name, value)
+
+
+def composes(value: Value, outer: Conv) -> bool:
+    """Whether a convolution of a value is one of what spikes in front of it, and that pays."""
+    summands = summands_of(value)
+    if outer.groups > 1 or len(summands) > MOST_SPARSE:
+        return False
+    inner = [s.payload for s in summands if s.payload is not None]
+    read = sum(conv.weight[0].numel() for conv in inner if isinstance(conv, Conv))
+    spikes = all(_spikes(s.source) and s.scale.ndim < 2 for s in summands)
+    return spikes and all(fits(outer, conv) for conv in inner) and read <= NARROWEST * summands[0].shape[-1]
 
 
 def fits(outer: Conv, inner: object) -> bool:
-    """Whether there is one convolution that does `inner` and then `outer`, and it pays.
+    """Whether there is one convolution that does `inner` and then `outer`.
 
     The padding of `outer` is of zeros: where it has some, there must be nothing beyond the results of `inner`.
     """
     if not isinstance(inner, Conv) or set(inner.stride) != {1} or inner.groups > 1:
-        return False
-    if inner.weight[0].numel() > NARROWEST * len(inner.weight):
         return False
     reach = [d * (k - 1) for d, k in zip(inner.dilation, inner.weight.shape[2:], strict=True)]
     return not any(outer.padding) or all(p >= r for p, r in zip(inner.padding, reach, strict=True))
@@ -119,5 +130,10 @@ def _spikes(value: Stored) -> bool:
     return value.layer.spiking and len(value.layer.amplitudes) == 1 and max(value.unit.ndim, value.offset.ndim) < 2
 
 
-def _scaled(conv: Any, scale: Tensor) -> Conv:
-    return replace(conv, weight=conv.weight * scale.reshape(-1, *[1] * (conv.weight.ndim - 1)))
+def _behind(outer: Conv, summand: Summand, shape: Shape) -> Summand:
+    """A convolution of a summand as one of its source."""
+    inner = summand.payload
+    if not isinstance(inner, Conv):
+        return mapped(outer, summand, shape)
+    scale = summand.scale.reshape(-1, *[1] * (inner.weight.ndim - 1))
+    return Summand(composed(outer, replace(inner, weight=inner.weight * scale)), summand.source, ONE, shape)

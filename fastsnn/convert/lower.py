@@ -36,7 +36,7 @@ from fastsnn.convert.graph import (
 )
 from fastsnn.convert.pooled import counts_among_numbers, counts_in, counts_of, fold_conv, fold_linear, pool_of
 from fastsnn.convert.shares import shared
-from fastsnn.convert.sums import ONE, ZERO, Pending, Stored, Summand, behind_each, filled, flattened, terms_of, times
+from fastsnn.convert.sums import ONE, ZERO, Pending, Stored, Summand, filled, flattened, mapped, terms_of, times
 from fastsnn.neurons import Neuron as Rules
 from fastsnn.program import (
     GateLayer,
@@ -162,15 +162,15 @@ class _Lowering:
         pending = self.behind_pool(node, payload)
         if pending is None and isinstance(payload, Conv) and node.name in self.driving:
             pending = self.composer.behind(node, payload)
+        if pending is None and isinstance(payload, Window) and node.name in self.driving:
+            pending = shared(node, payload, self.stored(node.inputs[0]), self.layers)
         if pending is not None:
             return pending
         value = self.values[node.inputs[0]]
         if isinstance(value, Pending) and value.sparse and not isinstance(payload, Window):
-            return Pending(behind_each(payload, value, node.shape), ZERO, node.shape, (*value.folded, node.name))
+            summands = tuple(mapped(payload, s, node.shape) for s in value.summands)
+            return Pending(summands, ZERO, node.shape, (*value.folded, node.name))
         source = self.stored(node.inputs[0])
-        if isinstance(payload, Window) and node.name in self.driving:
-            if (pending := shared(node, payload, source, self.layers)) is not None:
-                return pending
         if isinstance(payload, Conv | Window) and source.unit.ndim > 1:
             source = self.plain(node.inputs[0])
         return Pending((Summand(payload, source, ONE, node.shape),), ZERO, node.shape, (node.name,))
@@ -193,7 +193,7 @@ class _Lowering:
         folded: list[str] = []
         for name, coefficient in zip(node.inputs, coefficients, strict=True):
             value = self.values[name]
-            if not (isinstance(value, Pending) and (len(self.users[name]) == 1 or value.sparse)):
+            if not (isinstance(value, Pending) and self.composer.passes(name, value)):
                 value = Pending((Summand(None, self.stored(name), ONE, node.shape),), ZERO, node.shape, ())
             summands += [replace(s, scale=s.scale * coefficient) for s in value.summands]
             bias = bias + value.bias * coefficient

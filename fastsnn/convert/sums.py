@@ -62,16 +62,15 @@ class Pending:
         return plain and scales and torch.equal(self.bias, ZERO) and len(summands) <= MOST_SPARSE
 
 
-def one_by_one(value: Stored | Pending) -> list[Stored]:
-    """What a sparse sum is of, each with what it is worth in the sum; a layer's result as it is."""
-    if isinstance(value, Stored):
-        return [value]
-    return [Stored(s.source.layer, s.source.unit * s.scale) for s in value.summands]
+def summands_of(value: Stored | Pending) -> tuple[Summand, ...]:
+    """A sum's; a layer's result is one of its own."""
+    return value.summands if isinstance(value, Pending) else (Summand(None, value, ONE, value.layer.shape),)
 
 
-def behind_each(payload: Conv | Linear, value: Stored | Pending, shape: Shape) -> tuple[Summand, ...]:
-    """A linear map of a value that is read one by one."""
-    return tuple(Summand(payload, part, ONE, shape) for part in one_by_one(value))
+def mapped(payload: Conv | Linear, summand: Summand, shape: Shape) -> Summand:
+    """A linear map of a summand that is a layer's result, times its scale."""
+    source, scale = summand.source, summand.scale
+    return Summand(payload, replace(source, unit=source.unit * scale, offset=source.offset * scale), ONE, shape)
 
 
 def times(a: Tensor, b: Tensor, shape: Shape) -> Tensor:

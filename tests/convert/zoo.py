@@ -544,6 +544,28 @@ def convolutions_of_convolutions():
     )  # fmt: skip
 
 
+@entry
+def linear_bottlenecks():
+    """Those of MobileNetV2, three in a row, and a sum of convolutions that another sum reads as well."""
+
+    def forward(m, x):
+        x = m.n(m.narrow(F.relu6(m.stem(x))))
+        for wide, deep, narrow in zip(m.wide, m.deep, m.narrows, strict=True):
+            x = x + narrow(F.relu6(deep(F.relu6(wide(x)))))
+        y = m.left(F.relu(m.last(x)))
+        left, right = F.relu(2 * y + m.right(x)), F.relu(y - m.right(x))
+        return m.fc(gap(F.relu(m.both(left) - right)))
+
+    def each(*args, **options):
+        return nn.ModuleList(conv(*args, **options) for _ in range(3))
+
+    return Body(
+        forward, stem=conv(3, 5, stride=2), narrow=conv(5, 3, 1), n=nn.BatchNorm2d(3), wide=each(3, 7, 1),
+        deep=each(7, 7, groups=7), narrows=each(7, 3, 1), last=conv(3, 4, 1), left=conv(4, 4), right=conv(3, 4, 1),
+        both=conv(4, 4, 1), fc=nn.Linear(4, 4),
+    )  # fmt: skip
+
+
 # ---- average pooling and global means
 
 
