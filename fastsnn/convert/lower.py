@@ -34,9 +34,9 @@ from fastsnn.convert.graph import (
     Window,
     reduced,
 )
-from fastsnn.convert.pooled import counts_among_numbers, counts_in, counts_of, fold_conv, fold_linear, pool_of
+from fastsnn.convert.pooled import Pools, counts_among_numbers, counts_in, counts_of
 from fastsnn.convert.shares import shared
-from fastsnn.convert.sums import ONE, ZERO, Pending, Stored, Summand, filled, flattened, mapped, terms_of, times
+from fastsnn.convert.sums import ONE, ZERO, Pending, Stored, Summand, filled, mapped, terms_of, times
 from fastsnn.neurons import Neuron as Rules
 from fastsnn.program import (
     GateLayer,
@@ -89,6 +89,7 @@ class _Lowering:
         self.layers: dict[str, Layer] = {}
         self.driving = graph.driving()
         self.composer = Composer(graph, self.values, self.users, self.driving)
+        self.pools = Pools(graph, self.values, self.users, self.driving, self.layers)
 
     def run(self) -> Program:
         for node in self.graph.nodes.values():
@@ -124,45 +125,13 @@ class _Lowering:
 
     def waits(self, node: Node) -> bool:
         """Whether a movement is left to the linear layers behind it, which take it and what is before it in one."""
-        if self.composer.waits(node):
-            return True
-        if not isinstance(node.payload, Move) or self.pooled(node.inputs) is None:
-            return False
-        linear = (n in self.driving and isinstance(self.graph.nodes[n].payload, Linear) for n in self.users[node.name])
-        return len(self.users[node.inputs[0]]) == 1 and all(linear)
-
-    def pooled(self, names: tuple[str, ...]) -> tuple[Window, Stored] | None:
-        """The pool that a single value is, see `pool_of`."""
-        return pool_of(self.values.get(names[0])) if len(names) == 1 else None
-
-    def behind_pool(self, node: Node, payload: Conv | Linear | Window) -> Pending | None:
-        """A convolution or linear layer with the pool of spikes before it, where the two are one linear map."""
-        (name,) = node.inputs
-        mover = self.graph.nodes[name]
-        if isinstance(payload, Linear) and name not in self.values and isinstance(mover.payload, Move):
-            found = self.pooled(mover.inputs)
-            if found is None:
-                raise TypeError(f"{name} was left to {node.name}, which cannot take it")
-            window, source = found
-            shape = source.layer.shape
-            folded = fold_linear(payload, mover.payload.index, window, shape[:-1], shape[-1])
-            flat = flattened(mover.name, source, self.layers)
-            names = (*mover.inputs, mover.name, node.name)
-            return Pending((Summand(folded, flat, ONE, node.shape),), ZERO, node.shape, names)
-        found = self.pooled(node.inputs) if node.name in self.driving else None
-        if found is None or found[1].unit.ndim > 1 or not isinstance(payload, Conv):
-            return None
-        window, source = found
-        conv = fold_conv(payload, window, source.layer.shape[:-1])
-        if conv is None:
-            return None
-        return Pending((Summand(conv, source, ONE, node.shape),), ZERO, node.shape, (name, node.name))
+        return self.composer.waits(node) or self.pools.waits(node)
 
     def linear(self, node: Node, payload: Conv | Linear | Window) -> Pending:
-        pending = self.behind_pool(node, payload)
+        pending = self.pools.before(node, payload)
         if pending is None and isinstance(payload, Conv) and node.name in self.driving:
             pending = self.composer.behind(node, payload)
-        if pending is None and isinstance(payload, Window) and node.name in self.driving:
+        if pending is None and isinstance(payload, Window) and self.pools.shares(node):
             pending = shared(node, payload, self.stored(node.inputs[0]), self.layers)
         if pending is not None:
             return pending

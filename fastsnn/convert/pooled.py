@@ -1,17 +1,71 @@
 """Average pools of spikes without numbers that are kept over time: folded into the convolution or linear layer behind
 them, or, where several layers read them or the two are no one map, counted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from fastsnn.convert.graph import Conv, Linear, Window
-from fastsnn.convert.sums import ONE, ZERO, Pending, Stored, terms_of
+from fastsnn.convert.graph import Conv, Graph, Linear, Move, Node, Window
+from fastsnn.convert.sums import ONE, ZERO, Pending, Stored, Summand, flattened, terms_of
 from fastsnn.drive import fusable
 from fastsnn.neurons import Adaptive, Synaptic
 from fastsnn.program import CountLayer, Layer, NeuronLayer, PlaneLayer, Program, RouteLayer
 from fastsnn.windows import Shape
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Of one graph that is lowered: its values and layers so far, who reads each node, and what neurons depend on."""
+
+    graph: Graph
+    values: Mapping[str, Stored | Pending]
+    users: Mapping[str, list[str]]
+    driving: Set[str]
+    layers: dict[str, Layer]
+
+    def waits(self, node: Node) -> bool:
+        """Whether a movement of a pool is left to the linear layers behind it."""
+        return self._flattens(node) and self._pool(node.inputs) is not None
+
+    def shares(self, node: Node) -> bool:
+        """Whether windows in `driving` may be a sum of moved spikes: not where linear layers take them whole."""
+        return node.name in self.driving and not any(
+            n in self.driving and self._flattens(self.graph.nodes[n]) for n in self.users[node.name]
+        )
+
+    def before(self, node: Node, payload: Conv | Linear | Window) -> Pending | None:
+        """A convolution or linear layer with the pool of spikes before it, where the two are one linear map."""
+        (name,) = node.inputs
+        mover = self.graph.nodes[name]
+        if isinstance(payload, Linear) and name not in self.values and isinstance(mover.payload, Move):
+            found = self._pool(mover.inputs)
+            if found is None:
+                raise TypeError(f"{name} was left to {node.name}, which cannot take it")
+            window, source = found
+            shape = source.layer.shape
+            folded = fold_linear(payload, mover.payload.index, window, shape[:-1], shape[-1])
+            flat = flattened(mover.name, source, self.layers)
+            names = (*mover.inputs, mover.name, node.name)
+            return Pending((Summand(folded, flat, ONE, node.shape),), ZERO, node.shape, names)
+        found = self._pool(node.inputs) if node.name in self.driving else None
+        if found is None or found[1].unit.ndim > 1 or not isinstance(payload, Conv):
+            return None
+        window, source = found
+        conv = fold_conv(payload, window, source.layer.shape[:-1])
+        if conv is None:
+            return None
+        return Pending((Summand(conv, source, ONE, node.shape),), ZERO, node.shape, (name, node.name))
+
+    def _flattens(self, node: Node) -> bool:
+        """Whether it moves what nothing else reads, and only for linear layers in `driving`."""
+        linear = (n in self.driving and isinstance(self.graph.nodes[n].payload, Linear) for n in self.users[node.name])
+        return isinstance(node.payload, Move) and len(self.users[node.inputs[0]]) == 1 and all(linear)
+
+    def _pool(self, names: tuple[str, ...]) -> tuple[Window, Stored] | None:
+        """The pool that a single value is, see `pool_of`."""
+        return pool_of(self.values.get(names[0])) if len(names) == 1 else None
 
 
 def pool_of(value: Stored | Pending | None) -> tuple[Window, Stored] | None:

@@ -111,3 +111,15 @@ def test_windows_of_one_weight_are_counted():
     layers = program(forward, a=conv(3, 4), b=conv(4, 5), fc=nn.Linear(5, 4)).layers.values()
     assert any(isinstance(layer, CountLayer) for layer in layers)
     assert not any(isinstance(layer, RouteLayer) for layer in layers)
+
+
+def test_linear_layers_take_windows_whole():
+    """VGG-16 on small images: a pool that repeats positions, flattened."""
+
+    def forward(m, x):
+        x = F.adaptive_avg_pool2d(F.relu(m.a(x)), 5)
+        return m.fc(F.relu(m.b(x.flatten(1))))
+
+    found = program(forward, a=conv(3, 4, stride=4), b=nn.Linear(100, 5), fc=nn.Linear(5, 4))
+    assert not numbers(found)
+    assert [tuple(term.weight.shape) for term in found.neurons["relu_1"].terms] == [(5, 36)]
