@@ -5,24 +5,22 @@ from math import prod
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fastsnn import _order
 from fastsnn._registry import Backend, able, load
-from fastsnn.currents import Bias, Results, Run, bias_of, fixed_of, maps_of, schedule_of, steps_of
+from fastsnn.currents import Bias, Results, Run, bias_of, fixed_of, schedule_of, steps_of
 from fastsnn.drive_adaptive import AdaptiveSteps
 from fastsnn.drive_base import Choice, Driver
 from fastsnn.drive_synaptic import SynapticSteps
+from fastsnn.fused import as_conv, fusable
 from fastsnn.neurons import Adaptive, Synaptic
 from fastsnn.ops import conv_if, if_constant, if_steps, linear_if
 from fastsnn.ops._by_backend import FIXED, NEURONS, PLANS
 from fastsnn.ops._layer_gpu import GpuPlan
 from fastsnn.ops._plan import VECTORS, Plan
-from fastsnn.program import ConvTerm, Layer, LinearTerm, NeuronLayer, ScaleTerm, Term
-from fastsnn.program.fixed import saturated
-from fastsnn.program.terms import total_of
-from fastsnn.windows import Shape
+from fastsnn.program import Layer, NeuronLayer, Term
+from fastsnn.totals import StepTotals
 
 
 def driver(
@@ -49,7 +47,9 @@ def driver(
     fused = fusable(spikes, layer.shape, backends != ["reference"])
     if len(spikes) + len(constant) < len(layer.terms) or not fused:
         native = not operators and "native" in _names(able("if_steps", if_steps.op.BACKENDS, layer.bias))
-        return Steps(layer, [term for term in layer.terms if term.source in timed], constant, exact, native)
+        changing = [term for term in layer.terms if term.source in timed]
+        totals = StepTotals(changing, layer.shape, layer.bias, layers, timed, exact, native)
+        return Steps(layer, changing, constant, totals, exact)
     return Events(layer, spikes, constant, layers, exact, ["reference"] if operators else backends)
 
 
@@ -112,35 +112,28 @@ class Steps(Driver):
     """Neurons that read numbers which change over time: a current for each step, all steps as one batch."""
 
     def __init__(
-        self, layer: NeuronLayer, terms: Sequence[Term], constant: Sequence[Term], exact: bool, native: bool
+        self,
+        layer: NeuronLayer,
+        terms: Sequence[Term],
+        constant: Sequence[Term],
+        totals: StepTotals,
+        exact: bool,
     ) -> None:
         super().__init__(layer)
-        self.terms, self.bias, self.constant = terms, Bias(layer, constant, exact), constant
-        self.maps = maps_of(terms, exact, native)
+        self.terms, self.bias, self.constant, self.totals = terms, Bias(layer, constant, exact), constant, totals
+        self.fills = totals.fast
 
     def __call__(
         self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool
     ) -> tuple[Tensor, Tensor | None]:
-        layer = self.layer
+        layer, bias = self.layer, self.bias(run, T)
+        currents = self.totals(run, results, T, False)
         start = layer.initial_potential if v is None else v
-        return if_steps.if_steps(
-            self.currents(run, results, T),
-            layer.threshold,
-            start,
-            bias=self.bias(run, T),
-            reset=layer.neuron.firing.at(run.steps).code,
-            comparator=layer.neuron.comparator,
-        )
-
-    def currents(self, run: Run, results: Results, T: int) -> Tensor:
-        """What the terms that change over time add up to at each step, [T, B, *S, C]."""
-        inputs = [run.numbers(term.source, results, T) for term in self.terms]
-        total = total_of(self.maps, inputs).unflatten(0, (T, run.batch))
-        if total.is_floating_point():
-            return total
-        # sums of 16 bits wrap, as in every backend
-        dtype = self.layer.bias.dtype
-        return (saturated(total) if dtype == torch.int32 else total).to(dtype)
+        reset, comparator = layer.neuron.firing.at(run.steps).code, layer.neuron.comparator
+        if self.fills:
+            args = (currents, False, start, layer.threshold, bias, T, reset, comparator)
+            return load(NEURONS["native"])(*args, keep=keep, out=run.words(layer, T))
+        return if_steps.if_steps(currents, layer.threshold, start, bias=bias, reset=reset, comparator=comparator)
 
 
 class Events(Driver):
@@ -255,23 +248,3 @@ class Events(Driver):
 def _family(layer: NeuronLayer) -> tuple[str, ModuleType]:
     """The operator, and the family, that a layer driven by spikes belongs to."""
     return ("linear_if", linear_if) if len(layer.shape) == 1 else ("conv_if", conv_if)
-
-
-def fusable(terms: Sequence[Term], shape: Shape, planned: bool) -> bool:
-    """Whether linear_if (for [F]) or conv_if (for [*S, C]) can take the terms; residuals of [F] only a plan can."""
-    if len(shape) == 1:
-        return all(isinstance(t, LinearTerm) or (planned and isinstance(t, ScaleTerm)) for t in terms)
-    per_channel = (isinstance(t, ConvTerm) or (isinstance(t, ScaleTerm) and t.weight.ndim < 2) for t in terms)
-    return len(shape) <= 4 and all(per_channel)
-
-
-def as_conv(term: Term, shape: Shape) -> ConvTerm:
-    """A residual connection as a depthwise convolution of one position, and so a linear map; a convolution as it is."""
-    if isinstance(term, ConvTerm):
-        return term
-    dims, channels = len(shape) - 1, shape[-1]
-    ones, zeros = (1,) * dims, (0,) * dims
-    if isinstance(term, LinearTerm):
-        return ConvTerm(term.source, term.weight, shape, ones, zeros, ones, 1)
-    weight = term.weight.expand(channels).reshape(channels, 1, *ones)
-    return ConvTerm(term.source, weight, shape, ones, zeros, ones, channels)

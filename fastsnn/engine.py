@@ -28,7 +28,7 @@ from fastsnn.program import (
     RouteLayer,
     ValueLayer,
 )
-from fastsnn.program.fixed import saturated
+from fastsnn.program.fixed import summable
 from fastsnn.spikes import MAX_STEPS, joined, word_dtype
 from fastsnn.stepwise import each_step
 from fastsnn.still import narrow, still
@@ -167,30 +167,24 @@ class Simulation:
             if len(layer.amplitudes) == 1:
                 return route(words)
             return route([w.flatten(0, 1) for w in words]).unflatten(0, (-1, self.batch))
-        inputs = [self.numbers(source, results, T) for source in layer.sources]
-        maps = self.prepared.maps.get(layer.name, ())
-        found = layer.total(inputs, not self.asleep, maps) if isinstance(layer, ValueLayer) else layer.dense(inputs)
-        return saturated(found).unflatten(0, (T, self.batch))
+        if isinstance(layer, ValueLayer):
+            return self.prepared.totals[layer.name](self, results, T, not self.asleep)
+        inputs = [self.numbers(source, results, T).contiguous() for source in self.prepared.sources[layer.name]]
+        moved = self.prepared.routes.get(layer.name, layer.dense)(inputs)
+        return moved.unflatten(0, (T, self.batch))
 
     def narrow(self, name: str) -> Tensor:
         return narrow(self.static, name, self.program.exponent)
 
     def numbers(self, name: str, results: dict[str, Tensor], T: int) -> Tensor:
-        """What a layer holds or emits at each of T steps, all of them as one batch [T * B, *S, C]."""
+        """What a layer holds or emits at each of T steps, all of them as one batch [T * B, *S, C]: int32, or floats."""
+        dtype = torch.int32 if self.program.exponent is not None else self.real
         if name in self.static:
-            held = self.number(name, results, 0)
-            return held.expand(T, *held.shape).flatten(0, 1)
-        if not self.layers[name].spiking:
-            return results[name].flatten(0, 1)
-        dtype = torch.int64 if self.program.exponent is not None else self.real
-        return pack.unpack(results[name].contiguous(), T).to(dtype).flatten(0, 1)
-
-    def number(self, name: str, results: dict[str, Tensor], t: int) -> Tensor:
-        if name in self.static:
-            return torch.zeros_like(self.static[name]) if self.asleep else self.static[name]
-        if not self.layers[name].spiking:
-            return results[name][t]
-        return spikes_at(results[name], t).to(torch.int64 if self.program.exponent is not None else self.real)
+            held = torch.zeros_like(self.static[name]) if self.asleep else self.static[name]
+            return held.to(dtype).expand(T, *held.shape).flatten(0, 1)
+        spiking = self.layers[name].spiking
+        numbers = pack.unpack(results[name].contiguous(), T).to(dtype) if spiking else results[name]
+        return numbers.flatten(0, 1)
 
     def fire(self, layer: NeuronLayer, results: dict[str, Tensor], T: int, keep: bool) -> Tensor:
         """Words of a neuron layer for T steps; its membrane potential is kept for the next chunk."""
@@ -267,8 +261,9 @@ class Simulation:
         steps = []
         for t in range(T):
             for name in self.prepared.boundary:
-                spiking = self.layers[name].spiking
-                self._add(name, spikes_at(kept[name], t).to(torch.int32) if spiking else kept[name][t])
+                spiking, held = self.layers[name].spiking, kept[name]
+                # sums over time leave the 32 bits that fixed-point numbers have
+                self._add(name, spikes_at(held, t).to(torch.int32) if spiking else summable(held[t]))
             self.steps += 1
             if over_time or t == T - 1:
                 steps.append(self._head())

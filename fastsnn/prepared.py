@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from fastsnn._registry import pick
-from fastsnn.currents import maps_of
 from fastsnn.drive import Choice, Driver, driver
 from fastsnn.head import Readout, readout_of
 from fastsnn.ops import readout
@@ -16,6 +15,7 @@ from fastsnn.ops._route import Route
 from fastsnn.ops._step import HALVES
 from fastsnn.program import InputLayer, Layer, NeuronLayer, PlaneLayer, Program, RouteLayer, ValueLayer
 from fastsnn.spikes import word_dtype
+from fastsnn.totals import StepTotals
 
 # channels that a position's words are padded to on a GPU, so that 16 bytes can be read at once
 ALIGNED = 16
@@ -41,9 +41,9 @@ class Prepared:
     head               layers that no neuron depends on
     sources, readers   of each running layer; how many running layers read a layer
     boundary           layers that run over time and that the head, or an output, reads
-    routes             movement of words that the native module does
+    routes             movement of words, and of numbers of each step, that the native module does
     readout            the head as one matrix, where it is one
-    maps               of layers that are sums of numbers, what each of their terms does
+    totals             layers that are numbers at every step
     summing            drivers for which torch computes a constant current
     narrow             an input that is held is read as 32-bit numbers, and as nothing else
     reusable           layers whose words are in memory from `words`, and nobody sees after their readers have run
@@ -103,8 +103,9 @@ class Prepared:
         # those that wait emit other words than their driver gives
         filled = {n for n, made in self.drivers.items() if made.fills and not made.layer.neuron.waits}
         self.reusable = set() if operators else filled - self.boundary - seen
+        how = (self.layers, self.timed, program.exponent is not None, self.native)
         values = [(name, layer) for name, layer in self.running if isinstance(layer, ValueLayer)]
-        self.maps = {name: maps_of(layer.terms, program.exponent is not None, self.native) for name, layer in values}
+        self.totals = {name: StepTotals(la.terms, la.shape, la.bias, *how) for name, la in values}
         self.summing = [made for made in self.drivers.values() if made.constant]
         first = program.input.name
         reading = [name for name, layer in self.layers.items() if first in layer.sources]
@@ -167,10 +168,10 @@ class Prepared:
         self.free.memory.clear()
 
     def _route(self, running: dict[str, Layer]) -> None:
-        """Routes of spikes as runs of elements to copy; a route that only another one reads becomes part of that."""
+        """Routes as runs of elements to copy; a route that only another one reads becomes part of that."""
         indices: dict[str, Tensor] = {}
         for name, layer in list(running.items()):
-            if not isinstance(layer, RouteLayer) or not layer.spiking or layer.index is None:
+            if not isinstance(layer, RouteLayer) or layer.index is None:
                 continue
             index, (first, *more) = layer.index, layer.sources
             alone = [n for n, la in running.items() if first in la.sources] == [name] and first not in self.boundary

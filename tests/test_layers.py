@@ -20,7 +20,7 @@ LEVELS = {
     3: ("nn", "models", "testing"),
     4: (
         *("program", "convert", "methods"),
-        *("clock", "contest", "currents", "drive", "head", "prepared", "engine", "graphs", "memory"),
+        *("clock", "contest", "currents", "drive", "fused", "totals", "head", "prepared", "engine", "graphs", "memory"),
         *("tuning", "reading", "emission", "gates", "counted", "early", "taken"),
         *("drive_adaptive", "drive_base", "drive_synaptic", "stepwise", "parts", "still", "tapes", "twice"),
         *("network", "whole", "accuracy"),

@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 
 #include <optional>
+#include <tuple>
 #include <vector>
 
 #include "bind/bind.h"
@@ -102,6 +103,32 @@ void restart(Number number, const std::vector<address>& words, int word_bytes, i
     });
 }
 
+// x, weight, period and shift of each term.
+using Scaled = std::tuple<address, address, i64, int>;
+
+void totals(const std::vector<Scaled>& terms, const std::vector<address>& others, address narrow, address bias,
+            i64 bias_period, i64 N, address result, int threads) {
+    std::vector<ScaledTerm> each;
+    for (const auto& [x, weight, period, shift] : terms) {
+        each.push_back({at<const std::int32_t>(x), at<const std::int32_t>(weight), period, shift});
+    }
+    std::vector<const i64*> added;
+    for (const address other : others) {
+        added.push_back(at<const i64>(other));
+    }
+    Tape::make([=] {
+        const TotalsCall call{each.data(),
+                              static_cast<i64>(each.size()),
+                              added.data(),
+                              static_cast<i64>(added.size()),
+                              at<const std::int32_t>(narrow),
+                              at<const std::int32_t>(bias),
+                              bias_period,
+                              at<std::int32_t>(result)};
+        parallel_ranges(N, NEURON_GRAIN, threads, [&](i64 begin, i64 end) { kernels().totals(call, begin, end); });
+    });
+}
+
 }  // namespace
 
 void elementwise(py::module_& m) {
@@ -109,6 +136,7 @@ void elementwise(py::module_& m) {
     m.def("adaptive", &adaptive);
     m.def("emit", &emit);
     m.def("restart", &restart);
+    m.def("totals", &totals);
 
     m.def("pack", [](address spikes, address words, i64 T, i64 N, int word_bytes) {
         Tape::make([=] { kernels().pack(at<const std::uint8_t>(spikes), at<void>(words), word_bytes, T, N); });

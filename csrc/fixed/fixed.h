@@ -1,5 +1,5 @@
-// Images as fixed-point numbers, and a dense convolution (or linear layer, with one position) of these: what a layer
-// reads of the image.
+// Images as fixed-point numbers, sums of such numbers, and a dense convolution (or linear layer, with one position) of
+// these: what a layer reads of the image.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +24,26 @@ struct ImageCall {
     double scale;
     std::int64_t channels, positions;
     std::int32_t* result;  // [B, positions, C]
+};
+
+// weight * x, scaled down by 2^shift, halves up.
+struct ScaledTerm {
+    const std::int32_t* x;       // [N]
+    const std::int32_t* weight;  // [period]: element n has number n % period
+    std::int64_t period;
+    int shift;
+};
+
+// Sums, element by element.
+struct TotalsCall {
+    const ScaledTerm* term;
+    std::int64_t terms;
+    const std::int64_t* const* other;  // [N] each
+    std::int64_t others;
+    const std::int32_t* narrow;  // [N], or null
+    const std::int32_t* bias;    // [bias_period], or null
+    std::int64_t bias_period;
+    std::int32_t* result;  // [N], saturated to +-(2^30 - 1)
 };
 
 }  // namespace fastsnn

@@ -11,8 +11,19 @@ from itertools import product
 import torch
 
 from fastsnn.convert import movement
-from fastsnn.convert.graph import Add, Conv, Graph, Move, Node, reduced
-from fastsnn.convert.sums import MOST_SPARSE, ONE, ZERO, Pending, Stored, Summand, conv_term, mapped, summands_of
+from fastsnn.convert.graph import Add, Conv, Graph, Move, Node, Window, reduced
+from fastsnn.convert.sums import (
+    MOST_SPARSE,
+    ONE,
+    ZERO,
+    Pending,
+    Stored,
+    Summand,
+    conv_term,
+    depthwise,
+    mapped,
+    summands_of,
+)
 from fastsnn.windows import Shape
 
 Value = Stored | Pending
@@ -71,6 +82,19 @@ class Composer:
             summands += [_behind(conv, summand, node.shape) for summand in summands_of(value)]
         folded += [before.name] if widths is not None else []
         return Pending(tuple(summands), reduced(bias, node.shape), node.shape, (*folded, node.name))
+
+    def pooled(self, node: Node, window: Window) -> Pending | None:
+        """An average pool in `driving` of convolutions, as convolutions of what spikes in front; None where not."""
+        value = self.values.get(node.inputs[0])
+        if window.pooling is None or not isinstance(value, Pending):
+            return None
+        if not all(isinstance(summand.payload, Conv) for summand in value.summands):
+            return None
+        pool = depthwise(window.weight.max(), window.pooling, node.shape[-1])
+        dense = torch.eye(node.shape[-1], dtype=torch.float64).reshape(
+            -1, *pool.weight.shape[:1], *[1] * len(pool.stride)
+        )
+        return self.behind(node, replace(pool, weight=dense * pool.weight, groups=1))
 
     def _widths(self, node: Node) -> list[int] | None:
         """Channels of each input of a concatenation; None of anything else."""

@@ -131,6 +131,8 @@ class _Lowering:
         pending = self.pools.before(node, payload)
         if pending is None and isinstance(payload, Conv) and node.name in self.driving:
             pending = self.composer.behind(node, payload)
+        if pending is None and isinstance(payload, Window) and node.name in self.driving:
+            pending = self.composer.pooled(node, payload)
         if pending is None and isinstance(payload, Window) and self.pools.shares(node):
             pending = shared(node, payload, self.stored(node.inputs[0]), self.layers)
         if pending is not None:

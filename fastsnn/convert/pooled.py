@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fastsnn.convert.graph import Conv, Graph, Linear, Move, Node, Window
 from fastsnn.convert.sums import ONE, ZERO, Pending, Stored, Summand, flattened, terms_of
-from fastsnn.drive import fusable
+from fastsnn.fused import fusable
 from fastsnn.neurons import Adaptive, Synaptic
 from fastsnn.program import CountLayer, Layer, NeuronLayer, PlaneLayer, Program, RouteLayer
 from fastsnn.windows import Shape

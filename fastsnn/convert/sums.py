@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fastsnn.convert.graph import Conv, Linear, Window, reduced
 from fastsnn.program import ConvTerm, Layer, LinearTerm, RouteLayer, ScaleTerm, Term, WindowTerm
-from fastsnn.windows import Shape
+from fastsnn.windows import Pooling, Shape
 
 ONE, ZERO = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
 # layers whose spikes are read one by one in place of their sum
@@ -90,11 +90,7 @@ def term(summand: Summand, scale: Tensor) -> Term:
             return conv_term(summand.payload, source.name, shape, unit, scale)
         case Window(index, weight, pooling):
             if pooling is not None:
-                channels = source.shape[-1]
-                ones = (1,) * len(pooling.kernel)
-                kernel = weight.max() * torch.ones(channels, 1, *pooling.kernel, dtype=torch.float64)
-                depthwise = Conv(kernel, pooling.stride, pooling.padding, ones, channels)
-                return conv_term(depthwise, source.name, shape, unit, scale)
+                return conv_term(depthwise(weight.max(), pooling, shape[-1]), source.name, shape, unit, scale)
             return WindowTerm(source.name, weight[..., None] * (unit * scale), shape, index)
     raise TypeError(f"no term for {type(summand.payload).__name__}")
 
@@ -112,6 +108,12 @@ def terms_of(pending: Pending, unit: Tensor) -> tuple[list[Term], Tensor]:
             offset = source.offset.expand(source.layer.shape)[None].contiguous()
             bias = bias + term(plain, scale)(offset)[0]
     return found, reduced(bias, pending.shape)
+
+
+def depthwise(weight: Tensor, pooling: Pooling, channels: int) -> Conv:
+    """Pooling windows with one weight as a convolution."""
+    kernel = weight * torch.ones(channels, 1, *pooling.kernel, dtype=torch.float64)
+    return Conv(kernel, pooling.stride, pooling.padding, (1,) * len(pooling.kernel), channels)
 
 
 def conv_term(conv: Conv, source: str, shape: Shape, unit: Tensor, scale: Tensor) -> ConvTerm:

@@ -1,4 +1,4 @@
-"""Movement of words in the native module: runs of neighbouring elements are copied at once."""
+"""Movement of words and numbers in the native module: runs of neighbouring elements are copied at once."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ class Route:
         self._runs = torch.stack([first, length, source[first], place[first]], 1).contiguous()
 
     def __call__(self, sources: Sequence[Tensor]) -> Tensor:
-        """Contiguous words [B, *] each, of one dtype."""
+        """Words or numbers, contiguous, [B, *] each, of one dtype."""
         batch = sources[0].shape[0]
         out = torch.empty((batch, *self.shape), dtype=sources[0].dtype)
         _native.load().route(
@@ -41,5 +41,6 @@ class Route:
             out.data_ptr(),
             out[0].numel() if batch else 0,
             batch,
+            torch.get_num_threads(),
         )
         return out

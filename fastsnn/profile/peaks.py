@@ -138,9 +138,6 @@ class _Run:
     def narrow(self, name: str) -> Tensor:
         raise KeyError(name)
 
-    def number(self, name: str, results: dict[str, Tensor], t: int) -> Tensor:
-        raise KeyError(name)
-
     def numbers(self, name: str, results: dict[str, Tensor], T: int) -> Tensor:
         raise KeyError(name)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fastsnn.neurons import Neuron
-from fastsnn.program.terms import Map, Term, total_of
+from fastsnn.program.terms import Term, total_of
 from fastsnn.windows import Pooling, Shape, largest, window_index
 
 
@@ -71,14 +71,10 @@ class _Sum(Layer):
     def sources(self) -> tuple[str, ...]:
         return tuple(term.source for term in self.terms)
 
-    def total(self, inputs: Sequence[Tensor], biased: bool = True, maps: Sequence[Map] = ()) -> Tensor:
-        """Sum of the terms and the bias; the floating or the fixed-point one, by the dtype of the inputs.
-
-        maps  what does the same as each term, if there is something
-        """
+    def total(self, inputs: Sequence[Tensor], biased: bool = True) -> Tensor:
+        """Sum of the terms and the bias; the floating or the fixed-point one, by the dtype of the inputs."""
         exact = not inputs[0].is_floating_point()
-        maps = maps or [term.exact if exact else term for term in self.terms]
-        total = total_of(maps, inputs)
+        total = total_of([term.exact if exact else term for term in self.terms], inputs)
         return total + self.bias.to(total.dtype) if biased else total
 
 

@@ -1,0 +1,106 @@
+"""What terms add up to at each step, as numbers: where no neuron follows at once, or where not all terms are spikes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastsnn._registry import load
+from fastsnn.currents import Results, Run, maps_of
+from fastsnn.fused import as_conv, fusable
+from fastsnn.ops._plan import Plan
+from fastsnn.ops._step import LIMIT
+from fastsnn.ops._totals import Totals
+from fastsnn.program import Layer, ScaleTerm, Term
+from fastsnn.program.fixed import held
+from fastsnn.program.terms import total_of
+from fastsnn.windows import Shape
+
+UNPACK = "fastsnn.ops.pack.native:unpack"
+# no membrane potential in fixed point reaches it
+NEVER = 2**31 - 1
+
+
+class StepTotals:
+    """Terms of one layer, and its bias.
+
+    terms   those that are added up
+    shape   of the layer
+    bias    spreads over `shape`
+    layers  of the program, for what a source is
+    timed   names of layers that change over time
+    exact   numbers are in fixed point
+    native  the native module may be used
+    """
+
+    def __init__(
+        self,
+        terms: Sequence[Term],
+        shape: Shape,
+        bias: Tensor,
+        layers: dict[str, Layer],
+        timed: set[str],
+        exact: bool,
+        native: bool,
+    ) -> None:
+        self.shape, self.bias = shape, bias
+        # sums of 16 bits wrap, those of these kernels saturate
+        self.fast = exact and native and bias.dtype == torch.int32
+        known = terms if self.fast else ()
+        spikes = [term for term in known if term.source in timed and layers[term.source].spiking]
+        self.spikes = spikes if self._one_call(spikes) else []
+        self.scaled = [t for t in known if isinstance(t, ScaleTerm) and not layers[t.source].spiking]
+        taken = {*map(id, self.spikes), *map(id, self.scaled)}
+        self.rest = [term for term in terms if id(term) not in taken]
+        self.maps = maps_of(self.rest, exact, native)
+        if self.fast:
+            numbers = [term.weight for term in self.scaled], [term.shift for term in self.scaled]
+            self.plan = self._never_firing(layers) if self.spikes else None
+            self.sums, self.none = Totals(shape, *numbers, bias), torch.zeros_like(bias)
+
+    def _one_call(self, spikes: Sequence[Term]) -> bool:
+        """Whether spikes are summed as a layer's currents: their sums stay in the room that potentials have."""
+        if not spikes or not fusable(spikes, self.shape, True):
+            return False
+        return sum(term.reach() for term in spikes) + float(self.bias.double().abs().max()) < LIMIT
+
+    def __call__(self, run: Run, results: Results, T: int, biased: bool) -> Tensor:
+        """[T, B, *S, C]: as floats, or as int32 in fixed point, saturated; with the bias or without."""
+        rest = [run.numbers(term.source, results, T) for term in self.rest]
+        if self.fast:
+            return self._fixed(run, results, T, biased, rest).unflatten(0, (T, run.batch))
+        total = total_of(self.maps, rest)
+        total = total + self.bias.to(total.dtype) if biased else total
+        return held(total, self.bias.dtype).unflatten(0, (T, run.batch))
+
+    def _fixed(self, run: Run, results: Results, T: int, biased: bool, rest: Sequence[Tensor]) -> Tensor:
+        spikes = None
+        alone = not self.rest and not self.scaled
+        if self.plan is not None:
+            words = [load(UNPACK)(results[term.source].contiguous(), T).flatten(0, 1) for term in self.spikes]
+            _, spikes = self.plan(words, 1, bias=None if alone and biased else self.none)
+            if alone:
+                return spikes
+        shape = (T * run.batch, *self.shape)
+        others = [run_map(x).expand(shape).contiguous() for run_map, x in zip(self.maps, rest, strict=True)]
+        inputs = [run.numbers(term.source, results, T).contiguous() for term in self.scaled]
+        return self.sums(inputs, others, spikes, biased, torch.empty(shape, dtype=torch.int32))
+
+    def _never_firing(self, layers: dict[str, Layer]) -> Any:
+        """The terms that spike as a layer whose neurons' potentials, after a single step, are the sums."""
+        convs = [as_conv(term, self.shape) for term in self.spikes]
+        return Plan(
+            [layers[conv.source].shape for conv in convs],
+            [conv.weight.contiguous() for conv in convs],
+            (1, *self.shape),
+            torch.tensor(NEVER, dtype=torch.int32),
+            torch.zeros((), dtype=torch.int32),
+            self.bias,
+            [n for conv in convs for n in conv.stride],
+            [n for conv in convs for n in conv.padding],
+            [n for conv in convs for n in conv.dilation],
+            [conv.groups for conv in convs],
+            "soft",
+            ">=",
+        )
