@@ -1,12 +1,10 @@
 """What terms add up to at each step, as numbers: where no neuron follows at once, or where not all terms are spikes."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from fastsnn._registry import load
 from fastsnn.currents import Results, Run, maps_of
 from fastsnn.fused import as_conv, fusable
 from fastsnn.ops._plan import Plan
@@ -16,10 +14,6 @@ from fastsnn.program import Layer, ScaleTerm, Term
 from fastsnn.program.fixed import held
 from fastsnn.program.terms import total_of
 from fastsnn.windows import Shape
-
-UNPACK = "fastsnn.ops.pack.native:unpack"
-# no membrane potential in fixed point reaches it
-NEVER = 2**31 - 1
 
 
 class StepTotals:
@@ -56,11 +50,11 @@ class StepTotals:
         self.maps = maps_of(self.rest, exact, native)
         if self.fast:
             numbers = [term.weight for term in self.scaled], [term.shift for term in self.scaled]
-            self.plan = self._never_firing(layers) if self.spikes else None
-            self.sums, self.none = Totals(shape, *numbers, bias), torch.zeros_like(bias)
+            self.plan = self._layer(layers) if self.spikes else None
+            self.sums = Totals(shape, *numbers, bias)
 
     def _one_call(self, spikes: Sequence[Term]) -> bool:
-        """Whether spikes are summed as a layer's currents: their sums stay in the room that potentials have."""
+        """Whether spikes are summed as a layer's currents: such are not saturated, and need not be."""
         if not spikes or not fusable(spikes, self.shape, True):
             return False
         return sum(term.reach() for term in spikes) + float(self.bias.double().abs().max()) < LIMIT
@@ -77,24 +71,24 @@ class StepTotals:
     def _fixed(self, run: Run, results: Results, T: int, biased: bool, rest: Sequence[Tensor]) -> Tensor:
         spikes = None
         alone = not self.rest and not self.scaled
+        shape = (T * run.batch, *self.shape)
         if self.plan is not None:
-            words = [load(UNPACK)(results[term.source].contiguous(), T).flatten(0, 1) for term in self.spikes]
-            _, spikes = self.plan(words, 1, bias=None if alone and biased else self.none)
+            words = [results[term.source].contiguous() for term in self.spikes]
+            spikes = self.plan.currents(words, T, alone and biased, torch.empty(shape, dtype=torch.int32))
             if alone:
                 return spikes
-        shape = (T * run.batch, *self.shape)
         others = [run_map(x).expand(shape).contiguous() for run_map, x in zip(self.maps, rest, strict=True)]
         inputs = [run.numbers(term.source, results, T).contiguous() for term in self.scaled]
         return self.sums(inputs, others, spikes, biased, torch.empty(shape, dtype=torch.int32))
 
-    def _never_firing(self, layers: dict[str, Layer]) -> Any:
-        """The terms that spike as a layer whose neurons' potentials, after a single step, are the sums."""
+    def _layer(self, layers: dict[str, Layer]) -> Plan:
+        """The terms that spike as a layer, for its currents: it is never asked for its neurons."""
         convs = [as_conv(term, self.shape) for term in self.spikes]
         return Plan(
             [layers[conv.source].shape for conv in convs],
             [conv.weight.contiguous() for conv in convs],
             (1, *self.shape),
-            torch.tensor(NEVER, dtype=torch.int32),
+            torch.ones((), dtype=torch.int32),
             torch.zeros((), dtype=torch.int32),
             self.bias,
             [n for conv in convs for n in conv.stride],

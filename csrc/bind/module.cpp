@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -75,10 +76,8 @@ fastsnn::Rule rule(const std::vector<std::int32_t>& amplitudes, const std::vecto
     return rule;
 }
 
-void run(const fastsnn::Plan& plan, const std::vector<address>& words, const std::vector<int>& word_bytes, i64 batch,
-         i64 T, const fastsnn::Spread& v, const fastsnn::Spread& threshold, const fastsnn::Spread& bias, address out,
-         int out_bytes, address v_out, const std::optional<fastsnn::Rule>& rule, const fastsnn::Spread& count,
-         int threads) {
+fastsnn::Call call_of(const std::vector<address>& words, const std::vector<int>& word_bytes, i64 batch, i64 T,
+                      const fastsnn::Spread& bias) {
     fastsnn::Call call{};
     for (std::size_t i = 0; i < words.size(); ++i) {
         call.words[i] = at<const void>(words[i]);
@@ -86,9 +85,28 @@ void run(const fastsnn::Plan& plan, const std::vector<address>& words, const std
     }
     call.batch = batch;
     call.T = T;
+    call.bias = bias;
+    return call;
+}
+
+// What spikes and bias add up to at each step.
+void currents(const fastsnn::Plan& plan, const std::vector<address>& words, const std::vector<int>& word_bytes,
+              i64 batch, i64 T, const fastsnn::Spread& bias, address result, int threads) {
+    if (plan.number() != fastsnn::Number::i32) {
+        throw std::invalid_argument("currents need weights of 32 bits whose sums stay below 2^30");
+    }
+    fastsnn::Call call = call_of(words, word_bytes, batch, T, bias);
+    call.currents = at<void>(result);
+    Tape::make([=, &plan] { plan.run(call, threads); });
+}
+
+void run(const fastsnn::Plan& plan, const std::vector<address>& words, const std::vector<int>& word_bytes, i64 batch,
+         i64 T, const fastsnn::Spread& v, const fastsnn::Spread& threshold, const fastsnn::Spread& bias, address out,
+         int out_bytes, address v_out, const std::optional<fastsnn::Rule>& rule, const fastsnn::Spread& count,
+         int threads) {
+    fastsnn::Call call = call_of(words, word_bytes, batch, T, bias);
     call.v = v;
     call.threshold = threshold;
-    call.bias = bias;
     call.out = at<void>(out);
     call.out_bytes = out_bytes;
     call.v_out = at<void>(v_out);
@@ -222,6 +240,7 @@ PYBIND11_MODULE(_cpu, m) {
                                      least_threshold, vectors, way);
         }))
         .def("run", &run)
+        .def("currents", &currents)
         .def_property_readonly("vectors", [](const fastsnn::Plan& p) { return p.layer().vectors; })
         .def_property_readonly("streamed", [](const fastsnn::Plan& p) { return p.layer().streamed; })
         .def_property_readonly("coded", [](const fastsnn::Plan& p) { return p.layer().coded; })

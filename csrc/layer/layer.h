@@ -77,6 +77,7 @@ struct Call {
     Spread v, threshold, bias;  // bias.data may be null
     void* out;                  // words [B, depth, height, width, channels], of `rule` [planes, ...]
     int out_bytes;
+    void* currents;    // [T, B, ..., channels]: what is added to potentials at each step, in place of neurons; or null
     void* v_out;       // potentials after the last step, or null; of `rule`, where it counts, counts behind them
     const Rule* rule;  // of neurons that are more than integrate-and-fire, or null
     Spread count;      // what they have emitted; data is null where that is nothing

@@ -150,6 +150,25 @@ class Plan:
         )
         return out, after
 
+    def currents(self, words: Sequence[Tensor], T: int, biased: bool, out: Tensor) -> Tensor:
+        """What spikes add to potentials at each step, with the bias or without; neurons have no part in it.
+
+        words  contiguous, [B, *S_i, C_i] each
+        out    contiguous [T, B, *S', O] int32 to write to, which is returned
+
+        Raises ValueError where numbers have other than 32 bits, or weights and bias could add up to 2^30.
+        """
+        self._plan.currents(
+            [w.data_ptr() for w in words],
+            [w.element_size() for w in words],
+            words[0].shape[0],
+            T,
+            self._bias if biased else self._none,
+            out.data_ptr(),
+            torch.get_num_threads(),
+        )
+        return out
+
     def _state(self, v: Tensor | None, shape: tuple[int, ...]) -> tuple[Any, Any]:
         """Where potentials and counts begin, as spreads."""
         if self._plain:

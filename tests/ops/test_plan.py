@@ -10,6 +10,7 @@ from fastsnn import _native
 from fastsnn.ops._plan import VECTORS, WAYS, Plan
 from fastsnn.ops.conv_if import reference as conv_reference
 from fastsnn.ops.conv_if.op import output_shape
+from fastsnn.ops.pack import unpack
 from fastsnn.spikes import word_dtype
 from fastsnn.testing.cases import CASES, random_words
 
@@ -66,6 +67,57 @@ def test_looking_at_every_word_gives_the_same(instruction_set):
             for vectors in VECTORS:
                 plan, shape = plan_of(args, vectors, "words")
                 assert same(plan(args[0], args[5]), wanted(args, shape)), case.name
+
+
+def currents_of(args, shape, biased):
+    """What spikes, and biases, add up to at each step: [T, B, *S', O], in float64, which holds whole sums exactly."""
+    words, weights, _, _, bias, T, stride, padding, dilation, groups, *_ = args
+    dims = len(shape) - 2
+    total = torch.zeros(T, *shape, dtype=torch.float64)
+    for i, (word, weight) in enumerate(zip(words, weights, strict=True)):
+        geometry = (numbers[i * dims : (i + 1) * dims] for numbers in (stride, padding, dilation))
+        spikes = unpack(word, T).double().flatten(0, 1)
+        total += conv_reference.convolve(spikes, weight.double(), *geometry, groups[i]).unflatten(0, (T, -1))
+    return total + bias if biased and bias is not None else total
+
+
+@pytest.mark.parametrize("vectors", [0, *VECTORS])
+@pytest.mark.parametrize("way", WAYS)
+def test_currents_are_what_neurons_are_driven_with(instruction_set, vectors, way):
+    seen = 0
+    for case in EXACT:
+        args = case.arguments()
+        plan, shape = plan_of(args, vectors, way)
+        out = torch.empty((args[5], *shape), dtype=torch.int32)
+        reach = sum(w.double().abs().flatten(1).sum(1).max() for w in args[1])
+        reach += 0 if args[4] is None else args[4].double().abs().max()
+        if plan.dtype != torch.int32 or reach >= 2**30:
+            with pytest.raises(ValueError, match="weights of 32 bits whose sums stay below 2\\^30"):
+                plan.currents(args[0], args[5], True, out)
+            continue
+        for biased in (False, True):
+            want = currents_of(args, shape, biased)
+            assert torch.equal(plan.currents(args[0], args[5], biased, out), want.int()), case.name
+        seen += 1
+    assert seen >= 10
+
+
+def test_currents_of_narrow_wide_and_long_layers():
+    """Strips of several positions, more outputs than a block, more steps than one turn of code, and threads."""
+    g = torch.Generator().manual_seed(3)
+    for channels, outputs, T in ((5, 3, 32), (40, 70, 17), (130, 300, 16), (16, 16, 1)):
+        weight = torch.randint(-(2**16), 2**16, (outputs, channels, 3, 3), generator=g, dtype=torch.int32)
+        words = random_words(g, (2, 6, 9, channels), T)
+        one = torch.ones((), dtype=torch.int32)
+        args = ([words], [weight], one, one, None, T, [1, 1], [1, 1], [1, 1], [1], "soft", ">=")
+        plan, shape = plan_of(args)
+        want = currents_of(args, shape, False).int()
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            got = plan.currents([words], T, True, torch.empty_like(want))
+            assert torch.equal(got, want)
+        words[0, 0, 0, 0] ^= 1
+        assert not torch.equal(plan.currents([words], T, True, torch.empty_like(want)), want)
 
 
 @pytest.mark.parametrize("threads", [2, 3, 16])
