@@ -53,7 +53,7 @@ class Network:
 @cache
 def network(name: str) -> Network:
     """One of NAMES or of LARGE. Raises Absent where its weights are not here."""
-    calibration, images, pictures = _images()
+    calibration, images, pictures = cifar()
     if name in LARGE:
         calibration = interpolate(calibration[:LARGE_CALIBRATION], size=224, mode="bilinear")
         images = interpolate(images[:LARGE_TEST], size=224, mode="bilinear")
@@ -154,7 +154,7 @@ def _resnet20() -> nn.Module:
 
 
 @cache
-def _images() -> tuple[Tensor, Tensor, str]:
+def cifar() -> tuple[Tensor, Tensor, str]:
     """(calibration, test, what they are); noise where CIFAR-10 is not here."""
     if (DATA / IMAGES).is_file():
         calibration, _ = data.calibration_images(DATA / IMAGES, CALIBRATION, PREPARE)

@@ -1,7 +1,7 @@
-"""The README's table of benchmark rows.
+"""The README's tables of benchmark rows.
 
-python benchmarks/table.py             rewrites the table from this machine's newest rows
-python benchmarks/table.py --check     exits 1 where the README has another
+python benchmarks/table.py             rewrites the tables from this machine's newest rows
+python benchmarks/table.py --check     exits 1 where the README has others
 """
 
 import argparse
@@ -13,7 +13,9 @@ from rows import RESULTS, Row, device, latest
 
 README = RESULTS.parents[1] / "README.md"
 BEGIN, END = "<!-- benchmark table -->", "<!-- end of benchmark table -->"
+ARCHITECTURES = "<!-- architectures table -->", "<!-- end of architectures table -->"
 PRECISIONS = ("int32", "int16")
+HEAD_OF_TIMES = tuple(f"{precision} ms (ratio)" for precision in PRECISIONS)
 HEAD = (
     "network",
     "weights",
@@ -22,7 +24,7 @@ HEAD = (
     "batch",
     "threads",
     "ANN ms",
-    *(f"{precision} ms (ratio)" for precision in PRECISIONS),
+    *HEAD_OF_TIMES,
     "times faster than T steps in PyTorch",
     "times faster than SpikingJelly",
 )
@@ -41,6 +43,23 @@ def render(rows: Sequence[Row]) -> str:
     lines = [line(HEAD), line(["---"] * len(HEAD))]
     lines += [line(_cells(group)) for _, group in sorted(groups.items())]
     return "\n".join([*lines, "", _conditions(found)])
+
+
+def architectures(rows: Sequence[Row]) -> str:
+    """The table of other architectures, a line each, and its conditions. Raises ValueError for none."""
+    found = [row for row in rows if row["case"] == "architecture"]
+    if not found:
+        raise ValueError("there are no rows of architectures: run `make bench`")
+    groups: dict[str, dict[str, Row]] = {}
+    for row in found:
+        groups.setdefault(row["network"], {})[row["precision"]] = row
+    lines = [line(("network", "rate", "ANN ms", *HEAD_OF_TIMES)), line(["---"] * (3 + len(HEAD_OF_TIMES)))]
+    for name, group in groups.items():
+        row = next(iter(group.values()))
+        lines.append(line((name, f"{row['rate']:.1%}", digits(row["ann_ms"]), *_times(group))))
+    same = {name: ", ".join(sorted({str(row[name]) for row in found})) for name in ("T", "batch", "threads", "weights")}
+    how = "T = {T}, batch {batch}, {threads} threads, {weights} weights; ratios to the ANN.".format(**same)
+    return "\n".join([*lines, "", _when(found), how, f"Images: {', '.join(sorted({r['images'] for r in found}))}."])
 
 
 def rewritten(text: str, table: str, first: str = BEGIN, last: str = END) -> str:
@@ -66,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     text = args.readme.read_text()
     try:
         new = rewritten(text, render(latest(path)))
+        new = rewritten(new, architectures(latest(path)), *ARCHITECTURES)
     except ValueError as error:
         print(f"table: {args.readme}: {error}", file=sys.stderr)
         return 2
@@ -79,29 +99,39 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _cells(group: dict[str, Row]) -> list[str]:
     row = next(iter(group.values()))
-    times = []
-    for precision in PRECISIONS:
-        r = group.get(precision)
-        times.append(f"{digits(r['snn_ms'])} ({r['ratio']:.2f})" if r else "-")
     ordered = [group[precision] for precision in PRECISIONS if precision in group]
     peers = []
     for peer in ("torch_steps", "spikingjelly"):
         speedups = [r[f"{peer}_speedup"] for r in ordered]
         peers.append("-" if None in speedups else " / ".join(f"{s:.1f}" for s in speedups))
     case = [str(row[name]) for name in ("T", "batch", "threads")]
-    return [row["network"], row["weights"], f"{row['rate']:.1%}", *case, digits(row["ann_ms"]), *times, *peers]
+    return [row["network"], row["weights"], f"{row['rate']:.1%}", *case, digits(row["ann_ms"]), *_times(group), *peers]
 
 
-def _conditions(rows: Sequence[Row]) -> str:
+def _times(group: dict[str, Row]) -> list[str]:
+    ordered = (group.get(precision) for precision in PRECISIONS)
+    return [f"{digits(r['snn_ms'])} ({r['ratio']:.2f})" if r else "-" for r in ordered]
+
+
+def _when(rows: Sequence[Row]) -> str:
+    """The machine, versions, days and commits of rows."""
+
     def all_of(name: str) -> str:
         return ", ".join(sorted({str(row[name]) for row in rows}))
 
     days = sorted(row["utc"][:10] for row in rows)
     when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
     commits = all_of("commit") + (" with changes" if any(row["dirty"] for row in rows) else "")
+    return f"{all_of('processor')} ({all_of('instruction_set')}), torch {all_of('torch')}, {when}, commit {commits}."
+
+
+def _conditions(rows: Sequence[Row]) -> str:
+    def all_of(name: str) -> str:
+        return ", ".join(sorted({str(row[name]) for row in rows}))
+
     return "\n".join(
         (
-            f"{all_of('processor')} ({all_of('instruction_set')}), torch {all_of('torch')}, {when}, commit {commits}.",
+            _when(rows),
             "Least time of several rounds in which all columns of a line take turns, in ms; ratios are to the ANN.",
             f"ANN: {all_of('baseline')}.",
             f"Rate: share of the steps in which a neuron fires, mean over the layers; images: {all_of('images')}.",

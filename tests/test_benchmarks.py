@@ -297,18 +297,40 @@ def test_the_table_of_fake_rows(bench):
         bench.table.render([fake(case="layer")])
 
 
-def test_the_table_goes_between_its_markers(bench, tmp_path, monkeypatch, capsys):
+def test_the_table_of_architectures(bench):
+    rows = [
+        fake(),
+        fake(case="architecture", network="one"),
+        fake(case="architecture", network="one", precision="int16", snn_ms=3.0, ratio=1.5),
+        fake(case="architecture", network="two", ann_ms=12.34),
+    ]
+    table, conditions = bench.table.architectures(rows).split("\n\n")
+    head, rule, *lines = table.splitlines()
+    assert head.count("|") == rule.count("|") == 6
+    assert lines == [
+        "| one | 12.3% | 2.00 | 5.00 (2.50) | 3.00 (1.50) |",
+        "| two | 12.3% | 12.3 | 5.00 (2.50) | - |",
+    ]
+    for said in ("CPU X (avx2)", "2026-01-02", "abc1234.", "T = 16, batch 1, 1 threads, published weights", "noise"):
+        assert said in conditions
+    with pytest.raises(ValueError, match="no rows of architectures"):
+        bench.table.architectures([fake()])
+
+
+def test_the_tables_go_between_their_markers(bench, tmp_path, monkeypatch, capsys):
     table, readme = bench.table, tmp_path / "README.md"
     monkeypatch.setattr(table, "RESULTS", tmp_path)
-    (tmp_path / "x.jsonl").write_text(json.dumps(fake()) + "\n")
+    other = fake(case="architecture")
+    (tmp_path / "x.jsonl").write_text(f"{json.dumps(fake())}\n{json.dumps(other)}\n")
+    begin, end = table.ARCHITECTURES
     arguments = ["--device", "x", "--readme", str(readme)]
-    readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\n{begin}\nold\n{end}\nafter\n")
     assert table.main([*arguments, "--check"]) == 1
     assert "has another table than x.jsonl" in capsys.readouterr().err
     assert table.main(arguments) == 0
     text = readme.read_text()
-    assert text.startswith("before\n") and text.endswith(f"{table.END}\nafter\n") and "\nold\n" not in text
-    assert table.render([fake()]) in text
+    assert text.startswith("before\n") and text.endswith(f"{end}\nafter\n") and "\nold\n" not in text
+    assert table.render([fake()]) in text and table.architectures([other]) in text
     assert table.main([*arguments, "--check"]) == 0
 
     for broken in ("no markers", f"{table.END}\n{table.BEGIN}", text + text):
@@ -327,4 +349,7 @@ def test_the_readme_has_the_table_of_a_device(bench):
     files = [bench.rows.latest(path) for path in bench.rows.RESULTS.glob("*.jsonl")]
     # a GPU's file may have layers only, and its networks are in a table of its own
     networks = [rows for rows in files if any(row["case"] == "network" and "ann_ms" in row for row in rows)]
-    assert any(bench.table.rewritten(text, bench.table.render(rows)) == text for rows in networks)
+    table = bench.table
+    assert any(table.rewritten(text, table.render(rows)) == text for rows in networks)
+    others = [rows for rows in networks if any(row["case"] == "architecture" for row in rows)]
+    assert any(table.rewritten(text, table.architectures(rows), *table.ARCHITECTURES) == text for rows in others)
