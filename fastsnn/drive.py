@@ -126,8 +126,11 @@ class Steps(Driver):
     def __call__(
         self, run: Run, results: Results, T: int, v: Tensor | None, keep: bool
     ) -> tuple[Tensor, Tensor | None]:
-        layer, bias = self.layer, self.bias(run, T)
-        currents = self.totals(run, results, T, False)
+        layer = self.layer
+        # what goes into the currents leaves the neurons numbers of 32 bits
+        within = self.fills and not self.bias.varies and not run.asleep
+        bias = None if within else self.bias(run, T)
+        currents = self.totals(run, results, T, within, last=True)
         start = layer.initial_potential if v is None else v
         reset, comparator = layer.neuron.firing.at(run.steps).code, layer.neuron.comparator
         if self.fills:

@@ -59,16 +59,19 @@ class StepTotals:
             return False
         return sum(term.reach() for term in spikes) + float(self.bias.double().abs().max()) < LIMIT
 
-    def __call__(self, run: Run, results: Results, T: int, biased: bool) -> Tensor:
-        """[T, B, *S, C]: as floats, or as int32 in fixed point, saturated; with the bias or without."""
+    def __call__(self, run: Run, results: Results, T: int, biased: bool, last: bool = False) -> Tensor:
+        """[T, B, *S, C]: as floats, or as int32 in fixed point, saturated; with the bias or without.
+
+        last  whether, where `fast`, sums saturate before the bias is added as well, as the currents of neurons do
+        """
         rest = [run.numbers(term.source, results, T) for term in self.rest]
         if self.fast:
-            return self._fixed(run, results, T, biased, rest).unflatten(0, (T, run.batch))
+            return self._fixed(run, results, T, biased, last, rest).unflatten(0, (T, run.batch))
         total = total_of(self.maps, rest)
         total = total + self.bias.to(total.dtype) if biased else total
         return held(total, self.bias.dtype).unflatten(0, (T, run.batch))
 
-    def _fixed(self, run: Run, results: Results, T: int, biased: bool, rest: Sequence[Tensor]) -> Tensor:
+    def _fixed(self, run: Run, results: Results, T: int, biased: bool, last: bool, rest: Sequence[Tensor]) -> Tensor:
         spikes = None
         alone = not self.rest and not self.scaled
         shape = (T * run.batch, *self.shape)
@@ -79,7 +82,7 @@ class StepTotals:
                 return spikes
         others = [run_map(x).expand(shape).contiguous() for run_map, x in zip(self.maps, rest, strict=True)]
         inputs = [run.numbers(term.source, results, T).contiguous() for term in self.scaled]
-        return self.sums(inputs, others, spikes, biased, torch.empty(shape, dtype=torch.int32))
+        return self.sums(inputs, others, spikes, biased, torch.empty(shape, dtype=torch.int32), last)
 
     def _layer(self, layers: dict[str, Layer]) -> Plan:
         """The terms that spike as a layer, for its currents: it is never asked for its neurons."""

@@ -107,7 +107,7 @@ void restart(Number number, const std::vector<address>& words, int word_bytes, i
 using Scaled = std::tuple<address, address, i64, int>;
 
 void totals(const std::vector<Scaled>& terms, const std::vector<address>& others, address narrow, address bias,
-            i64 bias_period, i64 N, address result, int threads) {
+            i64 bias_period, bool bias_last, i64 N, address result, int threads) {
     std::vector<ScaledTerm> each;
     for (const auto& [x, weight, period, shift] : terms) {
         each.push_back({at<const std::int32_t>(x), at<const std::int32_t>(weight), period, shift});
@@ -124,6 +124,7 @@ void totals(const std::vector<Scaled>& terms, const std::vector<address>& others
                               at<const std::int32_t>(narrow),
                               at<const std::int32_t>(bias),
                               bias_period,
+                              bias_last,
                               at<std::int32_t>(result)};
         parallel_ranges(N, NEURON_GRAIN, threads, [&](i64 begin, i64 end) { kernels().totals(call, begin, end); });
     });

@@ -43,6 +43,7 @@ struct TotalsCall {
     const std::int32_t* narrow;  // [N], or null
     const std::int32_t* bias;    // [bias_period], or null
     std::int64_t bias_period;
+    bool bias_last;        // whether sums saturate before it is added as well, as currents of neurons do
     std::int32_t* result;  // [N], saturated to +-(2^30 - 1)
 };
 

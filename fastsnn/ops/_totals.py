@@ -23,7 +23,13 @@ class Totals:
         self._shifts, self._bias = list(shifts), repeated(bias, torch.Size(shape))
 
     def __call__(
-        self, inputs: Sequence[Tensor], others: Sequence[Tensor], narrow: Tensor | None, biased: bool, out: Tensor
+        self,
+        inputs: Sequence[Tensor],
+        others: Sequence[Tensor],
+        narrow: Tensor | None,
+        biased: bool,
+        out: Tensor,
+        last: bool = False,
     ) -> Tensor:
         """Writes out [N, *S, C] int32, contiguous, and returns it.
 
@@ -31,6 +37,7 @@ class Totals:
         others  [N, *S, C] int64, contiguous: added as they are
         narrow  the same in int32
         biased  whether the bias is added
+        last    whether sums saturate before that as well, as the currents of neurons do
         """
         terms = zip(inputs, self._weights, self._shifts, strict=True)
         _native.load().totals(
@@ -39,6 +46,7 @@ class Totals:
             0 if narrow is None else narrow.data_ptr(),
             self._bias.data_ptr() if biased else 0,
             self._bias.numel(),
+            last,
             out.numel(),
             out.data_ptr(),
             torch.get_num_threads(),

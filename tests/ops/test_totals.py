@@ -15,7 +15,7 @@ from fastsnn.program.fixed import saturated
 pytestmark = pytest.mark.skipif(_native.reason() is not None, reason=str(_native.reason()))
 
 
-def defined(shape, inputs, weights, shifts, others, narrow, bias):
+def defined(shape, inputs, weights, shifts, others, narrow, bias, last=False):
     """The same in whole numbers of 64 bits, by the terms of a program."""
     total = torch.zeros(inputs[0].shape if inputs else narrow.shape, dtype=torch.int64)
     for x, weight, shift in zip(inputs, weights, shifts, strict=True):
@@ -24,7 +24,7 @@ def defined(shape, inputs, weights, shifts, others, narrow, bias):
         total = total + term.exact(x.long())
     for other in [*others, *([] if narrow is None else [narrow])]:
         total = total + other
-    return saturated(total + bias).int()
+    return saturated((saturated(total) if last else total) + bias).int()
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -35,8 +35,9 @@ def defined(shape, inputs, weights, shifts, others, narrow, bias):
     terms=st.integers(0, 3),
     others=st.integers(0, 2),
     biased=st.booleans(),
+    last=st.booleans(),
 )
-def test_sums_are_exact_and_saturate(name, data, shape, batch, terms, others, biased):
+def test_sums_are_exact_and_saturate(name, data, shape, batch, terms, others, biased, last):
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
     spreads = st.sampled_from([(), shape[-1:], shape, (1, shape[-1])[-len(shape) :], (*shape[:-1], 1)])
 
@@ -52,8 +53,8 @@ def test_sums_are_exact_and_saturate(name, data, shape, batch, terms, others, bi
     bias = numbers(30, *data.draw(spreads))
     out = torch.empty((batch, *shape), dtype=torch.int32)
     with using(name):
-        Totals(shape, weights, shifts, bias)(inputs, more, narrow, biased, out)
-    assert torch.equal(out, defined(shape, inputs, weights, shifts, more, narrow, bias if biased else 0))
+        Totals(shape, weights, shifts, bias)(inputs, more, narrow, biased, out, last)
+    assert torch.equal(out, defined(shape, inputs, weights, shifts, more, narrow, bias if biased else 0, last))
 
 
 def test_the_definition_tells_one_apart():
