@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from fastsnn.drive import Steps
 from fastsnn.errors import OutOfMemory
 from fastsnn.prepared import Prepared
 from fastsnn.program import CountLayer, Layer, NeuronLayer, PlaneLayer
@@ -18,14 +19,14 @@ def bytes_an_image(prepared: Prepared, steps: int) -> int:
     """The most that the results of a run hold at once, for each image; without weights and workspace of libraries."""
     # potentials are kept from chunk to chunk
     T = min(steps, MAX_STEPS)
-    word = word_dtype(T).itemsize
+    word, number = word_dtype(T).itemsize, T * prepared.real.itemsize
     layers = prepared.layers
 
     def size(name: str) -> int:
         neurons = torch.Size(layers[name].shape).numel()
         if isinstance(layers[name], PlaneLayer):
             return 0
-        return neurons * (word * len(layers[name].amplitudes) if layers[name].spiking else 8 * T)
+        return neurons * (word * len(layers[name].amplitudes) if layers[name].spiking else number)
 
     fixed = sum(4 * torch.Size(prepared.layers[name].shape).numel() for name in _static(prepared))
     readers, live, most, kept = dict(prepared.readers), 0, 0, 0
@@ -33,7 +34,9 @@ def bytes_an_image(prepared: Prepared, steps: int) -> int:
         live += size(name)
         if isinstance(layer, NeuronLayer) and steps > T:
             kept += (8 if layer.neuron.firing.counted else 4) * torch.Size(layer.shape).numel()
-        most = max(most, live + _passing(layer, word))
+        stepwise = name in prepared.drivers and isinstance(prepared.drivers[name], Steps)
+        currents = number * torch.Size(layer.shape).numel() if stepwise else 0
+        most = max(most, live + currents + _passing(layer, word))
         for source in set(prepared.sources[name]):
             readers[source] -= 1
             if readers[source] == 0 and source in prepared.timed and source not in prepared.boundary:

@@ -7,6 +7,7 @@ spikes, and no numbers at every step.
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from itertools import product
+from math import prod
 
 import torch
 
@@ -30,6 +31,8 @@ Value = Stored | Pending
 # what one result of the inner convolution reads, for each of its channels: beyond it, few numbers at every step are
 # less work than spikes that each go to all outputs of both
 NARROWEST = 64
+# weights of one convolution that does two, at most: 64 MiB of 32-bit numbers
+LARGEST = 2**24
 
 
 @dataclass(frozen=True)
@@ -90,10 +93,11 @@ class Composer:
             return None
         if not all(isinstance(summand.payload, Conv) for summand in value.summands):
             return None
-        pool = depthwise(window.weight.max(), window.pooling, node.shape[-1])
-        dense = torch.eye(node.shape[-1], dtype=torch.float64).reshape(
-            -1, *pool.weight.shape[:1], *[1] * len(pool.stride)
-        )
+        channels = node.shape[-1]
+        pool = depthwise(window.weight.max(), window.pooling, channels)
+        if channels * pool.weight.numel() > LARGEST:
+            return None
+        dense = torch.eye(channels, dtype=torch.float64).reshape(channels, channels, *[1] * len(pool.stride))
         return self.behind(node, replace(pool, weight=dense * pool.weight, groups=1))
 
     def _widths(self, node: Node) -> list[int] | None:
@@ -117,18 +121,20 @@ def composes(value: Value, outer: Conv) -> bool:
     summands = summands_of(value)
     if outer.groups > 1 or len(summands) > MOST_SPARSE:
         return False
-    inner = [s.payload for s in summands if s.payload is not None]
-    read = sum(conv.weight[0].numel() for conv in inner if isinstance(conv, Conv))
-    spikes = all(_spikes(s.source) and s.scale.ndim < 2 for s in summands)
-    return spikes and all(fits(outer, conv) for conv in inner) and read <= NARROWEST * summands[0].shape[-1]
+    inner = [s.payload for s in summands if isinstance(s.payload, Conv)]
+    others = any(not isinstance(s.payload, Conv | None) for s in summands)
+    if others or not all(fits(outer, conv) and _weights(outer, conv) <= LARGEST for conv in inner):
+        return False
+    read = sum(conv.weight[0].numel() for conv in inner)
+    return all(_spikes(s.source) and s.scale.ndim < 2 for s in summands) and read <= NARROWEST * summands[0].shape[-1]
 
 
-def fits(outer: Conv, inner: object) -> bool:
+def fits(outer: Conv, inner: Conv) -> bool:
     """Whether there is one convolution that does `inner` and then `outer`.
 
     The padding of `outer` is of zeros: where it has some, there must be nothing beyond the results of `inner`.
     """
-    if not isinstance(inner, Conv) or set(inner.stride) != {1} or inner.groups > 1:
+    if set(inner.stride) != {1} or inner.groups > 1:
         return False
     reach = [d * (k - 1) for d, k in zip(inner.dilation, inner.weight.shape[2:], strict=True)]
     return not any(outer.padding) or all(p >= r for p, r in zip(inner.padding, reach, strict=True))
@@ -136,9 +142,8 @@ def fits(outer: Conv, inner: object) -> bool:
 
 def composed(outer: Conv, inner: Conv) -> Conv:
     """The one convolution that does `inner` and then `outer`, which fit."""
-    kernels = outer.weight.shape[2:], inner.weight.shape[2:]
+    kernels, sizes = (outer.weight.shape[2:], inner.weight.shape[2:]), _sizes(outer, inner)
     steps = tuple(zip(outer.dilation, inner.dilation, strict=True))
-    sizes = [(a - 1) * p + (b - 1) * q + 1 for a, b, (p, q) in zip(*kernels, steps, strict=True)]
     weight = torch.zeros(outer.weight.shape[0], inner.weight.shape[1], *sizes, dtype=torch.float64)
     whole = (slice(None), slice(None))
     for first in product(*map(range, kernels[0])):
@@ -147,6 +152,17 @@ def composed(outer: Conv, inner: Conv) -> Conv:
             weight[whole + at] += outer.weight[whole + first] @ inner.weight[whole + second]
     padding = tuple(p + q for p, q in zip(outer.padding, inner.padding, strict=True))
     return Conv(weight, outer.stride, padding, (1,) * len(sizes), 1)
+
+
+def _weights(outer: Conv, inner: Conv) -> int:
+    """How many the one convolution has."""
+    return outer.weight.shape[0] * inner.weight.shape[1] * prod(_sizes(outer, inner))
+
+
+def _sizes(outer: Conv, inner: Conv) -> list[int]:
+    """The kernel of the one convolution."""
+    sizes = zip(outer.weight.shape[2:], outer.dilation, inner.weight.shape[2:], inner.dilation, strict=True)
+    return [(a - 1) * p + (b - 1) * q + 1 for a, p, b, q in sizes]
 
 
 def _spikes(value: Stored) -> bool:

@@ -1,5 +1,7 @@
 """Convolutions of convolutions, and of concatenated values, become convolutions of spikes where that is one map."""
 
+from importlib import import_module
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -99,6 +101,23 @@ def test_few_numbers_of_many_spikes_are_kept():
     assert numbers(kept) == {"b"}, "72 spikes for one number"
     one = program(forward, a=conv(3, 7), b=conv(7, 1, padding=2), c=conv(1, 5), fc=nn.Linear(5, 4))
     assert not numbers(one), "63 spikes for one number"
+
+
+def test_weights_stay_within_bounds(monkeypatch):
+    def forward(m, x):
+        x = m.b(F.relu(m.a(x)))
+        return m.fc(gap(F.relu(m.c(F.relu(F.avg_pool2d(m.d(F.relu(m.e(x))), 2))))))
+
+    layers = dict(a=conv(3, 6), b=conv(6, 4, 1), e=conv(4, 5, 1), d=conv(5, 4), c=conv(4, 5), fc=nn.Linear(5, 4))
+    module = import_module("fastsnn.convert.composed")
+    assert not numbers(program(forward, **layers))
+    # 6 times 5 of the two convolutions; 4 times 5, 4x4 of the pool and the one in front
+    monkeypatch.setattr(module, "LARGEST", 29)
+    assert numbers(program(forward, **layers)) == {"b", "d"}
+    monkeypatch.setattr(module, "LARGEST", 319)
+    assert numbers(program(forward, **layers)) == {"d"}
+    monkeypatch.setattr(module, "LARGEST", 320)
+    assert not numbers(program(forward, **layers))
 
 
 def bottlenecks(blocks):
