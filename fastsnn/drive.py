@@ -13,7 +13,7 @@ from fastsnn.currents import Bias, Results, Run, bias_of, fixed_of, schedule_of,
 from fastsnn.drive_adaptive import AdaptiveSteps
 from fastsnn.drive_base import Choice, Driver
 from fastsnn.drive_synaptic import SynapticSteps
-from fastsnn.fused import as_conv, fusable
+from fastsnn.fused import as_conv, fusable, geometry_of
 from fastsnn.neurons import Adaptive, Synaptic
 from fastsnn.ops import conv_if, if_constant, if_steps, linear_if
 from fastsnn.ops._by_backend import FIXED, NEURONS, PLANS
@@ -49,7 +49,7 @@ def driver(
         native = not operators and "native" in _names(able("if_steps", if_steps.op.BACKENDS, layer.bias))
         changing = [term for term in layer.terms if term.source in timed]
         totals = StepTotals(changing, layer.shape, layer.bias, layers, timed, exact, native)
-        return Steps(layer, changing, constant, totals, exact)
+        return Steps(layer, constant, totals, exact)
     return Events(layer, spikes, constant, layers, exact, ["reference"] if operators else backends)
 
 
@@ -111,16 +111,9 @@ class Constant(Driver):
 class Steps(Driver):
     """Neurons that read numbers which change over time: a current for each step, all steps as one batch."""
 
-    def __init__(
-        self,
-        layer: NeuronLayer,
-        terms: Sequence[Term],
-        constant: Sequence[Term],
-        totals: StepTotals,
-        exact: bool,
-    ) -> None:
+    def __init__(self, layer: NeuronLayer, constant: Sequence[Term], totals: StepTotals, exact: bool) -> None:
         super().__init__(layer)
-        self.terms, self.bias, self.constant, self.totals = terms, Bias(layer, constant, exact), constant, totals
+        self.bias, self.constant, self.totals = Bias(layer, constant, exact), constant, totals
         self.fills = totals.fast
 
     def __call__(
@@ -157,10 +150,7 @@ class Events(Driver):
         convs = [as_conv(term, layer.shape) for term in terms]
         self.weights = [conv.weight.contiguous() for conv in convs]
         self.inputs = [layers[name].shape for name in self.sources]
-        self.stride = [n for conv in convs for n in conv.stride]
-        self.padding = [n for conv in convs for n in conv.padding]
-        self.dilation = [n for conv in convs for n in conv.dilation]
-        self.groups = [conv.groups for conv in convs]
+        self.stride, self.padding, self.dilation, self.groups = geometry_of(convs)
         self.grouped = any(g not in (1, s[-1]) for g, s in zip(self.groups, self.inputs, strict=True))
         self.plan: Any = None
         if self._backend == "native":

@@ -24,3 +24,13 @@ def as_conv(term: Term, shape: Shape) -> ConvTerm:
         return ConvTerm(term.source, term.weight, shape, ones, zeros, ones, 1)
     weight = term.weight.expand(channels).reshape(channels, 1, *ones)
     return ConvTerm(term.source, weight, shape, ones, zeros, ones, channels)
+
+
+def geometry_of(convs: Sequence[ConvTerm]) -> tuple[list[int], list[int], list[int], list[int]]:
+    """Stride, padding, dilation of each input and spatial dimension, groups of each input: as plans take them."""
+    return (
+        [n for conv in convs for n in conv.stride],
+        [n for conv in convs for n in conv.padding],
+        [n for conv in convs for n in conv.dilation],
+        [conv.groups for conv in convs],
+    )

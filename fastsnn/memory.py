@@ -34,7 +34,7 @@ def bytes_an_image(prepared: Prepared, steps: int) -> int:
         live += size(name)
         if isinstance(layer, NeuronLayer) and steps > T:
             kept += (8 if layer.neuron.firing.counted else 4) * torch.Size(layer.shape).numel()
-        stepwise = name in prepared.drivers and isinstance(prepared.drivers[name], Steps)
+        stepwise = isinstance(prepared.drivers.get(name), Steps)
         currents = number * torch.Size(layer.shape).numel() if stepwise else 0
         most = max(most, live + currents + _passing(layer, word))
         for source in set(prepared.sources[name]):

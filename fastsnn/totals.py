@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fastsnn.currents import Results, Run, maps_of
-from fastsnn.fused import as_conv, fusable
+from fastsnn.fused import as_conv, fusable, geometry_of
 from fastsnn.ops._plan import Plan
 from fastsnn.ops._step import LIMIT
 from fastsnn.ops._totals import Totals
@@ -94,10 +94,7 @@ class StepTotals:
             torch.ones((), dtype=torch.int32),
             torch.zeros((), dtype=torch.int32),
             self.bias,
-            [n for conv in convs for n in conv.stride],
-            [n for conv in convs for n in conv.padding],
-            [n for conv in convs for n in conv.dilation],
-            [conv.groups for conv in convs],
+            *geometry_of(convs),
             "soft",
             ">=",
         )
