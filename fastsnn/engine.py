@@ -18,6 +18,7 @@ from fastsnn.ops._step import spikes_at
 from fastsnn.prepared import Prepared
 from fastsnn.program import (
     CountLayer,
+    FunctionLayer,
     GateLayer,
     InputLayer,
     Layer,
@@ -30,6 +31,7 @@ from fastsnn.program import (
 )
 from fastsnn.program.fixed import summable
 from fastsnn.spikes import MAX_STEPS, joined, word_dtype
+from fastsnn.stateful import applied, integrated
 from fastsnn.stepwise import each_step
 from fastsnn.still import narrow, still
 from fastsnn.twice import restarted
@@ -66,6 +68,7 @@ class Simulation:
         self.potential: dict[str, Tensor | None] = {}
         self.gates: dict[str, Tensor] = {}
         self.states: dict[str, Tensor] = {}
+        self.running: dict[str, list[Tensor]] = {}
         self.sums: dict[str, Tensor] = {}
         self.silent: dict[str, Tensor] = {}
         # where times are wanted: of each layer in the last call of `advance`
@@ -160,7 +163,9 @@ class Simulation:
         if isinstance(layer, CountLayer):
             return counted(layer, results[layer.source])
         if isinstance(layer, PotentialLayer):
-            return self._integrate(layer, results, T)
+            return integrated(self, layer, results, T)
+        if isinstance(layer, FunctionLayer):
+            return applied(self, layer, results, T)
         if isinstance(layer, RouteLayer) and layer.spiking:
             route = self.prepared.routes.get(layer.name, layer.dense)
             words = [results[s] for s in self.prepared.sources[layer.name]]
@@ -206,6 +211,7 @@ class Simulation:
             counted = self.program.neurons[name].neuron.firing.counted
             self.potential[name] = v if v is None else v[:, images] if counted else v[images]
         self.states = {name: state[:, images] for name, state in self.states.items()}
+        self.running = {name: [held[images] for held in state] for name, state in self.running.items()}
         for held in (self.gates, self.sums, self.silent, self.static):
             held.update({name: value[images] for name, value in held.items()})
         self.batch = len(images)
@@ -219,7 +225,7 @@ class Simulation:
         for name, v in self.potential.items():
             if v is not None:
                 self.silent[name] = v <= USED_UP * self.program.neurons[name].threshold.double()
-        self.potential, self.gates, self.states, self.sums, self.steps = {}, {}, {}, {}, 0
+        self.potential, self.gates, self.states, self.running, self.sums, self.steps = {}, {}, {}, {}, {}, 0
 
     def _gate(self, layer: GateLayer, words: Tensor, T: int) -> Tensor:
         # unused channels are pooled as well, which is less work than leaving them out
@@ -227,14 +233,6 @@ class Simulation:
         if after is not None:
             self.gates[layer.name] = after
         return out[..., : words.shape[-1]]
-
-    def _integrate(self, layer: PotentialLayer, results: dict[str, Tensor], T: int) -> Tensor:
-        """Numbers [T, B, *S, C]: what neurons hold at each step."""
-        read = [self.numbers(source, results, T).to(self.real) for source in layer.sources]
-        inputs, *spikes = (numbers.unflatten(0, (T, self.batch)) for numbers in read)
-        spiked = spikes[0] if spikes else None
-        out, self.states[layer.name] = layer.over_time(inputs, spiked, self.states.get(layer.name))
-        return out
 
     def _read(self, kept: dict[str, Tensor], T: int, over_time: bool) -> list[Tensor]:
         """Adds a chunk to the sums over time and applies the head to the means: at its end, or at each step."""

@@ -21,7 +21,7 @@ from fastsnn.memory import explained
 from fastsnn.parts import images_at_once, in_parts
 from fastsnn.prepared import Prepared
 from fastsnn.program import Program
-from fastsnn.program.program import channels_last, logical, logical_steps
+from fastsnn.program.axes import channels_last, logical, logical_steps
 from fastsnn.reading import Reading, begun, chunks
 from fastsnn.spikes import SpikeTrain, steps
 from fastsnn.tapes import Tapes

@@ -6,8 +6,8 @@ from fastsnn.currents import CONSTANT, constant_of
 from fastsnn.ops._image import image
 from fastsnn.prepared import Prepared
 from fastsnn.program import InputLayer, Program
+from fastsnn.program.axes import channels_last
 from fastsnn.program.fixed import fixed_input, saturated
-from fastsnn.program.program import channels_last
 
 # behind the name of an input: as it is given, for exact first layers to round
 IMAGE = ".image"

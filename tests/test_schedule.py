@@ -15,8 +15,8 @@ from fastsnn import _cuda, _env, _native, _triton, currents, engine, network
 from fastsnn.drive import Constant, Events, Steps
 from fastsnn.engine import Simulation
 from fastsnn.program import GateLayer, InputLayer, NeuronLayer
+from fastsnn.program.axes import channels_last
 from fastsnn.program.fixed import fixed_input, saturated
-from fastsnn.program.program import channels_last
 
 INTEGERS, FLOATS = ["int32", "int16", "int8"], ["float32", "float16", "bfloat16", "float64"]
 REASONS = {"reference": lambda: None, "native": _native.reason, "triton": _triton.reason, "cuda": _cuda.reason}

@@ -10,6 +10,7 @@ from torch import nn
 from fastsnn._files import require_file
 from fastsnn.convert import parameters
 from fastsnn.convert.calibrate import first_batch
+from fastsnn.convert.encoded import encoded
 from fastsnn.convert.finish import finish
 from fastsnn.convert.fit import Wanted, again, fit, rereadable, same
 from fastsnn.convert.graph import Neuron
@@ -90,7 +91,7 @@ def convert(
     if path is not None and known is not None:
         same(path, known, asked)
     captured = capture(model, example.to(device, dtype))
-    graph = apply_policy(captured.graph, max_pool)
+    graph = apply_policy(encoded(captured.graph), max_pool)
     bounds = {name: n.payload.bound for name, n in graph.nodes.items() if isinstance(n.payload, Neuron)}
     if not bounds:
         raise ConversionError(f"{type(model).__name__} has no activation that could become a spiking neuron")

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from fastsnn.convert.statistics import Activation
 from fastsnn.program import Layer, NeuronLayer, Program
-from fastsnn.program.program import channels_last
+from fastsnn.program.axes import channels_last
 
 BATCH = 64
 KEPT = 128

@@ -14,10 +14,9 @@ from torch.export.graph_signature import OutputKind
 from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from fastsnn.convert import movement, rules
-from fastsnn.convert.graph import Graph, Head, Input, Node, Refused, channels_last
+from fastsnn.convert.graph import Graph, Input, Node, Refused, channels_last
 from fastsnn.convert.padded import merge_padding
 from fastsnn.convert.rules.call import operator_of
-from fastsnn.convert.rules.reasons import REASONS
 from fastsnn.convert.trace import traced
 from fastsnn.errors import ConversionError
 
@@ -57,9 +56,7 @@ def capture(model: nn.Module, example: Tensor) -> Captured:
     merge_padding(program.graph)
     reader = _Reader(model, program, tuple(example.shape[1:]))
     graph = reader.read().pruned()
-    early = _early_heads(graph)
     reasons = {n.name: n.payload.reason for n in graph.nodes.values() if isinstance(n.payload, Refused)}
-    reasons |= dict.fromkeys(early, REASONS["head"])
     refused = {name: reasons[name] for name in graph.nodes if reasons.get(name)}
     if refused:
         lines = [f"  {name} ({graph.nodes[name].origin}): {reason}" for name, reason in refused.items()]
@@ -76,15 +73,6 @@ def _copy(model: nn.Module) -> nn.Module:
             f"{type(model).__name__} cannot be copied ({error}); if it uses weight_norm or spectral_norm, "
             "call torch.nn.utils.remove_weight_norm (remove_spectral_norm) on it first"
         ) from error
-
-
-def _early_heads(graph: Graph) -> set[str]:
-    """Functions of the mean output (softmax, sigmoid) that something further than the output depends on."""
-    early: set[str] = set()
-    for node in reversed(graph.nodes.values()):
-        if node.name in early or not isinstance(node.payload, Head):
-            early.update(node.inputs)
-    return {name for name in early if isinstance(graph.nodes[name].payload, Head)}
 
 
 class _Reader:

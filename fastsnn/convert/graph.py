@@ -4,6 +4,7 @@ Every value has a shape without its batch dimension, channels last: [H, W, C], [
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -136,11 +137,11 @@ class Potential:
 
 
 @dataclass(frozen=True)
-class Head:
-    """A function of the mean output, such as softmax, over logical dimension `dim` of [N, C, *S]."""
+class Function:
+    """An operator that no spikes carry: see `FunctionLayer`, which has its arguments as they are here."""
 
-    function: str
-    dim: int
+    operator: str
+    arguments: tuple[list[Any], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class Refused:
     reason: str
 
 
-Payload = Input | Conv | Linear | Affine | Add | Window | MaxPool | Move | Neuron | Potential | Head | Refused
+Payload = Input | Conv | Linear | Affine | Add | Window | MaxPool | Move | Neuron | Potential | Function | Refused
 
 
 @dataclass(frozen=True)

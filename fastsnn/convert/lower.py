@@ -11,6 +11,7 @@ which is the equivalence of threshold scaling and weight normalisation (Bu et al
 
 from collections.abc import Mapping, Set
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,9 +22,9 @@ from fastsnn.convert.graph import (
     Add,
     Affine,
     Conv,
+    Function,
     Given,
     Graph,
-    Head,
     Input,
     Linear,
     MaxPool,
@@ -39,8 +40,8 @@ from fastsnn.convert.shares import shared
 from fastsnn.convert.sums import ONE, ZERO, Pending, Stored, Summand, filled, mapped, terms_of, times
 from fastsnn.neurons import Neuron as Rules
 from fastsnn.program import (
+    FunctionLayer,
     GateLayer,
-    HeadLayer,
     InputLayer,
     Layer,
     MaxPoolLayer,
@@ -59,13 +60,14 @@ def lower(
 ) -> Program:
     """The program of `graph`, float64; units[name] is the threshold of neuron `name`, one number or [C].
 
-    given   what neurons are that the network has already, by the name in `graph.Neuron`
+    given   what neurons are that the network has already, by the name in `graph.Neuron`; functions are then those of
+            each step, not of means over time
 
     Raises ConversionError for what neurons of several planes cannot be followed by.
     """
     uncounted: set[str] = set()
     while True:
-        program = _Lowering(graph, units, neuron, given or {}, uncounted).run()
+        program = _Lowering(graph, units, neuron, given, uncounted).run()
         found = counts_among_numbers(program)
         if not found:
             return program
@@ -80,7 +82,7 @@ class _Lowering:
         graph: Graph,
         units: Mapping[str, Tensor],
         neuron: Rules,
-        given: Mapping[str, Given],
+        given: Mapping[str, Given] | None,
         uncounted: Set[str],
     ) -> None:
         self.graph, self.units, self.neuron, self.given, self.uncounted = graph, units, neuron, given, uncounted
@@ -113,14 +115,13 @@ class _Lowering:
             case MaxPool(pooling, policy):
                 return self.max_pool(node, pooling, policy)
             case Neuron(given=str(name)):
-                return self.spike(node, self.given[name])
+                return self.spike(node, (self.given or {})[name])
             case Potential(name, shows):
-                return self.integrate(node, self.given[name], shows)
+                return self.integrate(node, (self.given or {})[name], shows)
             case Neuron(bound):
                 return self.fire(node, bound)
-            case Head(function, dim):
-                source = self.plain(node.inputs[0]).layer
-                return Stored(self.add(HeadLayer(node.name, node.shape, (node.name,), source, function, dim)))
+            case Function(operator, arguments):
+                return self.apply(node, operator, arguments)
         raise TypeError(f"no lowering for {type(node.payload).__name__}")
 
     def waits(self, node: Node) -> bool:
@@ -229,6 +230,12 @@ class _Lowering:
         read, fired = self.plain(source).layer.name, self.stored(spikes[0]).layer.name if spikes else None
         more = (shows, given.rules, given.numbers(node.shape))
         return Stored(self.add(PotentialLayer(node.name, node.shape, (node.name,), read, fired, *more)))
+
+    def apply(self, node: Node, operator: str, arguments: Any) -> Stored:
+        """Of means over time, or, in a network with neurons of its own, of each step."""
+        sources = [self.plain(name).layer.name for name in node.inputs]
+        how = (operator, arguments, self.given is not None)
+        return Stored(self.add(FunctionLayer(node.name, node.shape, (node.name,), sources, *how)))
 
     def current(self, node: Node) -> Pending:
         """What drives neurons, as a sum that is theirs alone."""

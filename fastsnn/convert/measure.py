@@ -12,7 +12,7 @@ from fastsnn.ops.adaptive import adaptive_steps
 from fastsnn.ops.if_steps import if_steps
 from fastsnn.prepared import Prepared
 from fastsnn.program import NeuronLayer, Program
-from fastsnn.program.program import channels_last
+from fastsnn.program.axes import channels_last
 from fastsnn.spikes import MAX_STEPS
 
 IMAGES = 64

@@ -14,7 +14,7 @@ from torch import Tensor
 from fastsnn.errors import ConversionError
 from fastsnn.neurons import Neuron
 from fastsnn.ops._step import LIMIT
-from fastsnn.program import NeuronLayer, Program, Term, ValueLayer
+from fastsnn.program import FunctionLayer, NeuronLayer, Program, Term, ValueLayer
 
 PRECISIONS = ("int32", "int16", "int8", "float32", "float16", "bfloat16", "float64")
 # those without fixed point or narrow weights
@@ -56,6 +56,8 @@ def to_precision(program: Program, precision: str, peaks: dict[str, float]) -> P
             for term in layer.terms:
                 _quantise_term(term, term.source in spiking, program.exponent, program.exponent)
             layer.bias = _fixed(layer.bias, program.exponent)
+        elif isinstance(layer, FunctionLayer):
+            layer.exponent = program.exponent
     return program
 
 

@@ -18,7 +18,7 @@ from fastsnn.emission import output
 from fastsnn.engine import Simulation
 from fastsnn.prepared import Prepared
 from fastsnn.program import Layer, NeuronLayer, Program
-from fastsnn.program.program import channels_last
+from fastsnn.program.axes import channels_last
 from fastsnn.spikes import MAX_STEPS, chunk_lengths
 
 

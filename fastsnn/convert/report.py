@@ -10,8 +10,8 @@ from fastsnn.convert.graph import Graph, MaxPool
 from fastsnn.program import (
     ConvTerm,
     CountLayer,
+    FunctionLayer,
     GateLayer,
-    HeadLayer,
     InputLayer,
     Layer,
     LinearTerm,
@@ -128,8 +128,8 @@ def _kind(layer: Layer, inner: bool, layers: Mapping[str, Layer]) -> str:
         return "max pool"
     if isinstance(layer, RouteLayer):
         return "route of spikes" if layer.spiking and inner else "route"
-    if isinstance(layer, HeadLayer):
-        return layer.function
+    if isinstance(layer, FunctionLayer):
+        return layer.operator.split(".")[1].strip("_")
     if isinstance(layer, PotentialLayer):
         return "membrane potential" if layer.shows != "current" else "synaptic current"
     if isinstance(layer, ValueLayer):
@@ -172,7 +172,9 @@ def _remark(layer: Layer, graph: Graph, max_pool: str, inner: set[str], timed: s
         remarks.append("once, constant over time")
     elif isinstance(layer, MaxPoolLayer) and not layer.spiking:
         remarks.append("largest number of each step")
-    elif isinstance(layer, ValueLayer | PotentialLayer):
+    elif isinstance(layer, FunctionLayer) and not layer.stepwise:
+        remarks.append("of means over the steps so far")
+    elif isinstance(layer, ValueLayer | PotentialLayer | FunctionLayer):
         remarks.append("numbers at every step")
     if max_pool == "average" and any("max_pool" in graph.nodes[n].origin for n in layer.folded if n in graph.nodes):
         remarks.append("max pool replaced by average pool: equal only if trained so")

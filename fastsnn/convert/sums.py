@@ -103,11 +103,22 @@ def terms_of(pending: Pending, unit: Tensor) -> tuple[list[Term], Tensor]:
         scale = summand.scale / unit
         found.append(term(summand, scale))
         if not torch.equal(summand.source.offset, ZERO):
-            source = summand.source
-            plain = replace(summand, source=Stored(source.layer))
-            offset = source.offset.expand(source.layer.shape)[None].contiguous()
-            bias = bias + term(plain, scale)(offset)[0]
+            bias = bias + _of_offset(summand, scale)
     return found, reduced(bias, pending.shape)
+
+
+def _of_offset(summand: Summand, scale: Tensor) -> Tensor:
+    """scale * payload(offset of the source), [*S, C]."""
+    conv, offset, shape = summand.payload, summand.source.offset, summand.source.layer.shape
+    if isinstance(conv, Conv) and offset.ndim < 2:
+        # what all positions have alike is summed over the channels first, so that one is left to convolve
+        outputs, per_group = conv.weight.shape[:2]
+        each = offset.expand(shape[-1]).reshape(conv.groups, 1, per_group).expand(-1, outputs // conv.groups, -1)
+        weight = (conv.weight * each.reshape(outputs, per_group, *[1] * (len(shape) - 1))).sum(1, keepdim=True)
+        conv, offset, shape = replace(conv, weight=weight, groups=1), torch.ones_like(ONE), (*shape[:-1], 1)
+        return conv_term(conv, "", summand.shape, ONE, scale)(offset.expand(shape)[None].contiguous())[0]
+    plain = replace(summand, source=Stored(summand.source.layer))
+    return term(plain, scale)(offset.expand(shape)[None].contiguous())[0]
 
 
 def depthwise(weight: Tensor, pooling: Pooling, channels: int) -> Conv:

@@ -17,7 +17,7 @@ from fastsnn.nn.sequence import last
 from fastsnn.ops.pack import pack
 from fastsnn.prepared import Prepared
 from fastsnn.program import Program
-from fastsnn.program.program import logical_steps
+from fastsnn.program.axes import logical_steps
 from fastsnn.spikes import SpikeTrain, chunk_lengths, steps
 from fastsnn.taken import require_kind
 from fastsnn.tuning import repeated

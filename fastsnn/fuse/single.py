@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fastsnn.convert.graph import Graph, Input, Neuron, Potential
+from fastsnn.convert.graph import Function, Graph, Input, Neuron, Potential
 from fastsnn.convert.lower import lower
 from fastsnn.convert.maxpool import apply_policy
 from fastsnn.convert.quantise import to_precision
@@ -106,9 +106,9 @@ def fused_from(
 
     captured = capture(model, example)
     graph = _named(apply_policy(captured.graph, "or"))
-    relus = [n.name for n in graph.nodes.values() if isinstance(n.payload, Neuron) and n.payload.given is None]
-    if relus:
-        raise ConversionError(f"a ReLU between spiking neurons has no form over time: {', '.join(relus)}")
+    for node in list(graph.nodes.values()):
+        if isinstance(node.payload, Neuron) and node.payload.given is None:
+            graph.nodes[node.name] = replace(node, payload=_each_step(node.name, node.payload.bound))
     if spikes:
         first = next(node for node in graph.nodes.values() if isinstance(node.payload, Input))
         graph.nodes[first.name] = replace(first, payload=Input(spiking=True))
@@ -116,6 +116,16 @@ def fused_from(
     device = example.device
     report = describe(program.given_as(timed=True), graph, f"{name}, {precision}", "or", head="after each step")
     return FusedNetwork(program.to(device), captured.rebuild, report)
+
+
+def _each_step(name: str, bound: Tensor | None) -> Function:
+    """A (clipped) ReLU between spiking neurons, which is one of each step. Raises ConversionError where its bound
+    differs from channel to channel."""
+    if bound is None:
+        return Function("aten.relu.default", ([{"node": 0}], {}))
+    if bound.numel() > 1:
+        raise ConversionError(f"a clipped ReLU between spiking neurons needs one bound for all channels: {name}")
+    return Function("aten.clamp.default", ([{"node": 0}, 0.0, bound.item()], {}))
 
 
 def _named(graph: Graph) -> Graph:

@@ -12,7 +12,7 @@ from fastsnn.convert.calibrate import batches
 from fastsnn.methods.card import Card
 from fastsnn.methods.opi import OPI
 from fastsnn.program import Layer, NeuronLayer, Program
-from fastsnn.program.program import channels_last
+from fastsnn.program.axes import channels_last
 
 
 class LTB(OPI):

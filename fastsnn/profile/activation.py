@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fastsnn.convert.capture import capture
+from fastsnn.convert.encoded import encoded
 from fastsnn.convert.lower import lower
 from fastsnn.convert.maxpool import POLICIES, apply_policy
 from fastsnn.emission import output
@@ -14,7 +15,7 @@ from fastsnn.network import SpikingNetwork
 from fastsnn.neurons import IF
 from fastsnn.profile.schema import Activation, NotMeasurable, unavailable
 from fastsnn.program import Layer, NeuronLayer, Program
-from fastsnn.program.program import channels_last
+from fastsnn.program.axes import channels_last
 
 # pairs of a layer that a picture shows, and images that go through at once
 POINTS, BATCH = 300, 16
@@ -94,7 +95,7 @@ def _dense_program(snn: SpikingNetwork, dense: nn.Module | None, images: Tensor)
     try:
         # torch.export does not run in inference mode
         with torch.inference_mode(False), torch.no_grad():
-            graph = capture(dense, images[:1].clone()).graph
+            graph = encoded(capture(dense, images[:1].clone()).graph)
             for policy in POLICIES:
                 program = lower(apply_policy(graph, policy), _Ones(), IF())
                 if {name: layer.shape for name, layer in program.neurons.items()} == shapes:

@@ -1,9 +1,9 @@
 """What a converted network is once lowered: layers of summed linear terms, neurons and routes, ready to run."""
 
+from fastsnn.program.function import FunctionLayer
 from fastsnn.program.layers import (
     CountLayer,
     GateLayer,
-    HeadLayer,
     InputLayer,
     Layer,
     MaxPoolLayer,
@@ -19,8 +19,8 @@ from fastsnn.program.terms import ConvTerm, LinearTerm, ScaleTerm, Term, WindowT
 __all__ = [
     "ConvTerm",
     "CountLayer",
+    "FunctionLayer",
     "GateLayer",
-    "HeadLayer",
     "InputLayer",
     "Layer",
     "LinearTerm",

@@ -251,23 +251,3 @@ class RouteLayer(Layer):
             zero = [flat[0].new_zeros(n, 1)] if self.padded else []
             return torch.cat(flat + zero, dim=1)[:, self.index.flatten()].reshape(n, *self.shape)
         return flat[0].reshape(n, *self.shape)
-
-
-class HeadLayer(Layer):
-    """A function of the mean output, such as softmax, over logical dimension `dim` of [N, C, *S]."""
-
-    def __init__(self, name: str, shape: Shape, folded: Sequence[str], source: Layer, function: str, dim: int) -> None:
-        super().__init__(name, shape, folded)
-        self.source, self.function, self.dim = source.name, function, dim
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
-
-    def dense(self, inputs: Sequence[Tensor]) -> Tensor:
-        x = inputs[0]
-        if self.function == "sigmoid":
-            return torch.sigmoid(x)
-        run = torch.softmax if self.function == "softmax" else torch.log_softmax
-        last = x.ndim - 1
-        return run(x, 0 if self.dim == 0 else last if self.dim == 1 else self.dim - 1)

@@ -130,18 +130,3 @@ class Program(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return self.dense(x)
-
-
-def logical(x: Tensor) -> Tensor:
-    """[N, *S, C] -> [N, C, *S], the layout that users see."""
-    return x.movedim(-1, 1) if x.ndim > 2 else x
-
-
-def logical_steps(x: Tensor) -> Tensor:
-    """[T, N, *S, C] -> [T, N, C, *S]: the same over time."""
-    return x.movedim(-1, 2) if x.ndim > 3 else x
-
-
-def channels_last(x: Tensor) -> Tensor:
-    """[N, C, *S] -> [N, *S, C], contiguous."""
-    return x.movedim(1, -1).contiguous() if x.ndim > 2 else x.contiguous()

@@ -11,8 +11,8 @@ from fastsnn.neurons import IF, Adaptive, Graded, Neuron, Synaptic
 from fastsnn.program import (
     ConvTerm,
     CountLayer,
+    FunctionLayer,
     GateLayer,
-    HeadLayer,
     InputLayer,
     Layer,
     LinearTerm,
@@ -34,6 +34,11 @@ NEURONS: dict[str, Callable[..., Neuron]] = {kind.__name__: kind for kind in (IF
 TERMS = {kind.__name__: kind for kind in (ConvTerm, LinearTerm, ScaleTerm, WindowTerm)}
 # of neurons, beside the bias
 STATE = ("unit", "ceiling", "threshold", "initial_potential", "schedule")
+HEADS = {
+    "sigmoid": "aten.sigmoid.default",
+    "softmax": "aten.softmax.int",
+    "log_softmax": "aten.log_softmax.int",
+}
 GEOMETRY = ("stride", "padding", "dilation", "groups")
 
 
@@ -65,8 +70,10 @@ def described(layer: Layer, at: str) -> tuple[Data, dict[str, Tensor]]:
         found |= {"source": layer.source, "spikes": layer.spikes, "shows": layer.shows}
         found["neuron"] = _neuron_data(layer.rules)
         tensors = {f"{at}/{name}": getattr(layer, name) for name in NUMBERS}
-    elif isinstance(layer, HeadLayer):
-        found |= {"source": layer.source, "function": layer.function, "dim": layer.dim}
+    elif isinstance(layer, FunctionLayer):
+        given, named = layer.arguments
+        found |= {"sources": layer.sources, "operator": layer.operator, "given": given, "named": named}
+        found |= {"stepwise": layer.stepwise, "exponent": layer.exponent}
     elif isinstance(layer, InputLayer):
         found["spiking"] = layer.spiking
     elif not isinstance(layer, ValueLayer):
@@ -94,6 +101,11 @@ def rebuilt(data: Mapping[str, Any], at: str, tensors: Mapping[str, Tensor], kno
         return layer
     if kind == "RouteLayer":
         return RouteLayer(name, shape, folded, [known[s] for s in data["sources"]], tensors.get(f"{at}/index"))
+    if kind == "FunctionLayer":
+        arguments = (data["given"], data["named"])
+        made = FunctionLayer(name, shape, folded, data["sources"], data["operator"], arguments, data["stepwise"])
+        made.exponent = data["exponent"]
+        return made
     source = known[data["source"]]
     if kind == "PotentialLayer":
         numbers = {number: tensors[f"{at}/{number}"] for number in NUMBERS}
@@ -102,7 +114,9 @@ def rebuilt(data: Mapping[str, Any], at: str, tensors: Mapping[str, Tensor], kno
     if kind == "PlaneLayer":
         return PlaneLayer(source, data["plane"])
     if kind == "HeadLayer":
-        return HeadLayer(name, shape, folded, source, data["function"], data["dim"])
+        # files of before functions were of any operator
+        operator, more = HEADS[data["function"]], [] if data["function"] == "sigmoid" else [data["dim"]]
+        return FunctionLayer(name, shape, folded, [source.name], operator, ([{"node": 0}, *more], {}))
     if kind == "CountLayer":
         pooling = _pooling(data["pooling"]) if data["pooling"] else None
         return CountLayer(name, shape, folded, source, tensors[f"{at}/index"], pooling)

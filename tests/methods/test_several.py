@@ -15,8 +15,8 @@ from fastsnn.ops.if_constant import if_constant
 from fastsnn.ops.if_steps import if_steps
 from fastsnn.ops.pack import pack
 from fastsnn.ops.pool import pool_lateral
+from fastsnn.program.axes import channels_last
 from fastsnn.program.fixed import fixed_input
-from fastsnn.program.program import channels_last
 from fastsnn.windows import window_index
 
 THETA = 2**16

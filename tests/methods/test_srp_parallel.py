@@ -12,8 +12,8 @@ from fastsnn.ops.if_steps import if_steps
 from fastsnn.ops.pack import unpack
 from fastsnn.ops.restart import restart
 from fastsnn.program import GateLayer, InputLayer, NeuronLayer, RouteLayer
+from fastsnn.program.axes import channels_last
 from fastsnn.program.fixed import fixed_input
-from fastsnn.program.program import channels_last
 
 T = 6
 

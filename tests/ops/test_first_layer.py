@@ -11,8 +11,8 @@ from fastsnn import _native
 from fastsnn.ops._fixed import FixedConvolution
 from fastsnn.ops._image import image
 from fastsnn.program import ConvTerm
+from fastsnn.program.axes import channels_last
 from fastsnn.program.fixed import fixed_input
-from fastsnn.program.program import channels_last
 
 pytestmark = pytest.mark.skipif(_native.reason() is not None, reason=str(_native.reason()))
 

@@ -10,8 +10,8 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from fastsnn.convert import movement
 from fastsnn.convert.graph import Graph, Node, Refused
-from fastsnn.convert.rules import activation, arithmetic, head, linear, pooling, rounding, transposed, upsampling
-from fastsnn.convert.rules.call import PRODUCT, Call, Refusal, constant
+from fastsnn.convert.rules import activation, arithmetic, function, linear, pooling, rounding, transposed, upsampling
+from fastsnn.convert.rules.call import Call, Refusal, constant
 from fastsnn.convert.rules.move import move
 from fastsnn.convert.rules.reasons import REASONS
 
@@ -34,8 +34,6 @@ MOVEMENT |= {"constant_pad_nd", "pad", "index_select", "index", "flip", "roll", 
 MOVEMENT |= {"reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "pixel_shuffle", "pixel_unshuffle", "im2col"}
 MOVEMENT |= {"replication_pad1d", "replication_pad2d", "replication_pad3d", "channel_shuffle", "tensor_split"}
 MOVEMENT |= {"upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "repeat_interleave", "concat"}
-
-PRODUCTS = {"mul", "div", "matmul", "mm", "bmm"}
 
 # these read the shape of a value and nothing else of it
 SHAPE_ONLY = {f"{kind}_like" for kind in ("zeros", "ones", "full", "empty")}
@@ -64,6 +62,7 @@ RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("minimum", "min"), activation.minimum),
     "threshold": activation.threshold,
     "leaky_relu": activation.leaky_relu,
+    "prelu": activation.prelu,
     "add": arithmetic.add,
     "sub": arithmetic.sub,
     "rsub": arithmetic.rsub,
@@ -82,8 +81,14 @@ RULES: dict[str, Callable[..., Any]] = {
     "amax": pooling.max_over,
     "mean": pooling.mean_over,
     "sum": pooling.sum_over,
-    **dict.fromkeys(("softmax", "_softmax", "log_softmax", "_log_softmax"), head.head),
-    "sigmoid": head.sigmoid,
+    **dict.fromkeys(function.SMOOTH, function.function),
+    **dict.fromkeys(("softmax", "_softmax", "log_softmax", "_log_softmax"), function.over),
+    "pow": function.power,
+    "layer_norm": function.layer_norm,
+    "rms_norm": function.rms_norm,
+    "group_norm": function.group_norm,
+    "instance_norm": function.instance_norm,
+    "scaled_dot_product_attention": function.attention,
     **dict.fromkeys(("dropout", "native_dropout", "feature_dropout", "alpha_dropout"), activation.dropout),
 }
 
@@ -105,8 +110,8 @@ def apply(graph: Graph, node: torch.fx.Node, operator: str, name: str, origin: s
         if operator in IDENTITY:
             return _same(nodes[0], node)
         if any(isinstance(n.payload, Refused) for n in nodes) and (operator in MOVEMENT or operator in RULES):
-            # it might convert if its inputs did; a product of two of them never does
-            raise Refusal(PRODUCT if len(nodes) > 1 and operator in PRODUCTS else "")
+            # it might convert if its inputs did
+            raise Refusal("")
         if operator in MOVEMENT:
             return move(call, args, kwargs)
         if operator not in RULES:

@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastsnn.convert.graph import Neuron, Node, Potential
-from fastsnn.convert.rules.call import Call, Refusal, per_sample
+from fastsnn.convert.graph import Add, Affine, Neuron, Node, Potential
+from fastsnn.convert.rules.call import Call, Refusal, affine, column, parameter, per_sample
+from fastsnn.convert.rules.function import function
 
 
 def relu(call: Call, x: Node) -> Node:
@@ -27,9 +28,15 @@ def potential(call: Call, x: Node, spikes: Node | None, state: Any, name: str, s
 def clamp(call: Call, x: Node, low: Any = None, high: Any = None) -> Node:
     if low is None and high is not None and isinstance(x.payload, Neuron):
         return _bounded(call, x, high)
-    if low is None or isinstance(low, Node) or bool((torch.as_tensor(low) != 0).any()):
-        raise Refusal(f"a clamp has a spiking form only from 0 upwards, got a lower bound of {_short(low)}")
-    return _bounded(call, x, high)
+    if low is None or isinstance(low, Node):
+        raise Refusal(f"a clamp has a spiking form only from a constant upwards, got a lower bound of {_short(low)}")
+    if not bool((torch.as_tensor(low) != 0).any()):
+        return _bounded(call, x, high)
+    # max(low, x) = max(0, x - low) + low
+    least = torch.as_tensor(low, dtype=torch.float64)
+    raised = affine(call, x, 1.0, -least)
+    most = None if high is None or isinstance(high, Node) else torch.as_tensor(high, dtype=torch.float64) - least
+    return affine(call, _bounded(call, raised, high if isinstance(high, Node) else most), 1.0, least)
 
 
 def _bounded(call: Call, x: Node, high: Any) -> Node:
@@ -56,12 +63,16 @@ def hardtanh(call: Call, x: Node, low: float = -1.0, high: float = 1.0) -> Node:
 
 
 def maximum(call: Call, x: Any, y: Any = None, *rest: Any) -> Node:
+    if isinstance(x, Node) and isinstance(y, Node):
+        return function(call, x, y)
     _require_constant(x, y)
     node, other = (x, y) if isinstance(x, Node) else (y, x)
     return clamp(call, node, other)
 
 
 def minimum(call: Call, x: Any, y: Any = None, *rest: Any) -> Node:
+    if isinstance(x, Node) and isinstance(y, Node):
+        return function(call, x, y)
     _require_constant(x, y)
     node, other = (x, y) if isinstance(x, Node) else (y, x)
     return clamp(call, node, None, other)
@@ -74,9 +85,21 @@ def threshold(call: Call, x: Node, threshold: float, value: float) -> Node:
 
 
 def leaky_relu(call: Call, x: Node, slope: float = 0.01) -> Node:
-    if slope != 0:
-        raise Refusal(f"leaky ReLU with slope {slope} has negative outputs, which one spike cannot carry")
-    return relu(call, x)
+    return relu(call, x) if slope == 0 else _two_sided(call, x, torch.tensor(slope, dtype=torch.float64))
+
+
+def prelu(call: Call, x: Node, weight: Any) -> Node:
+    slopes = parameter(weight, "its slope")
+    return _two_sided(call, x, slopes if slopes.numel() == 1 else column(slopes, len(x.shape) - 1))
+
+
+def _two_sided(call: Call, x: Node, slope: Tensor) -> Node:
+    """max(0, x) - slope * max(0, -x): one neuron for each side, since a spike carries no sign."""
+    one = torch.ones((), dtype=torch.float64)
+    above = call.add(Neuron(), x, suffix=".above")
+    negated = call.add(Affine(-one, torch.zeros_like(one)), x, suffix=".negated")
+    below = affine(call, call.add(Neuron(), negated, suffix=".below"), slope)
+    return call.add(Add((1.0, -1.0)), above, below)
 
 
 def _require_constant(x: Any, y: Any) -> None:

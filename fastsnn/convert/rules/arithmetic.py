@@ -5,7 +5,8 @@ from typing import Any
 import torch
 
 from fastsnn.convert.graph import Add, Node
-from fastsnn.convert.rules.call import PRODUCT, Call, Refusal, affine, spread
+from fastsnn.convert.rules.call import Call, Refusal, affine, spread
+from fastsnn.convert.rules.function import function
 
 
 def add(call: Call, x: Any, y: Any, alpha: float = 1) -> Node:
@@ -27,7 +28,7 @@ def rsub(call: Call, x: Any, y: Any, alpha: float = 1) -> Node:
 
 def mul(call: Call, x: Any, y: Any) -> Node:
     if isinstance(x, Node) and isinstance(y, Node):
-        raise Refusal(PRODUCT)
+        return function(call, x, y)
     return affine(call, x, y) if isinstance(x, Node) else affine(call, y, x)
 
 

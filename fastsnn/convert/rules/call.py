@@ -9,7 +9,7 @@ from torch import Tensor
 from fastsnn.convert import movement
 from fastsnn.convert.graph import Affine, Graph, Move, Node, Payload, channels_last, reduced
 
-PRODUCT = "a product of two values that both depend on the input (a gate, attention) has no spiking form"
+PRODUCT = "of products of matrices, those of two values and of a value with a matrix [K, O] behind it are supported"
 SHAPELESS = "it changes the number of samples or mixes them"
 
 

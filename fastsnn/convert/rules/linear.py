@@ -7,6 +7,7 @@ from torch.nn.functional import pad
 
 from fastsnn.convert.graph import Affine, Conv, Linear, Node
 from fastsnn.convert.rules.call import PRODUCT, Call, Refusal, affine, column, each, moved, parameter
+from fastsnn.convert.rules.function import product
 from fastsnn.convert.rules.reasons import REASONS
 
 
@@ -59,6 +60,8 @@ def linear(call: Call, x: Node, weight: Any, bias: Any = None) -> Node:
 
 
 def matmul(call: Call, x: Any, y: Any) -> Node:
+    if isinstance(x, Node) and isinstance(y, Node):
+        return product(call, x, y)
     if not isinstance(x, Node) or isinstance(y, Node) or y.ndim != 2:
         raise Refusal(PRODUCT)
     return linear(call, x, y.T)

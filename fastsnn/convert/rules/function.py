@@ -1,0 +1,84 @@
+"""Operators that no spikes carry: smooth activations, gates, norms over a sample, products of two values."""
+
+from typing import Any
+
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from fastsnn.convert.graph import Function, Node
+from fastsnn.convert.rules.call import SHAPELESS, Call, Refusal, affine, column, parameter
+from fastsnn.program.operators import Place, plain
+
+SMOOTH = {"silu", "gelu", "hardswish", "hardsigmoid", "sigmoid", "log_sigmoid", "tanh", "elu", "selu", "celu", "mish"}
+SMOOTH |= {"softplus", "square", "abs"}
+RUNNING = "it normalises by statistics of the other samples of the batch"
+
+
+def function(call: Call, *args: Any, **kwargs: Any) -> Node:
+    """The operator itself, of one value or of several that have as many dimensions."""
+    nodes = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Node)]
+    if len({len(node.shape) for node in nodes}) > 1:
+        raise Refusal(SHAPELESS)
+    if any(isinstance(leaf, Tensor) for leaf in tree_leaves((args, kwargs))):
+        raise Refusal(f"{call.operator} of a value and a constant has no spiking form")
+    places = iter(range(len(nodes)))
+    given, named = tree_map_only(Node, lambda _: Place(next(places)), (args, kwargs))
+    arguments = (plain(given), {name: plain(value) for name, value in named.items()})
+    return call.add(Function(str(call.target), arguments), *nodes)
+
+
+def over(call: Call, x: Node, dim: int, *rest: Any, **kwargs: Any) -> Node:
+    """Softmax and its like, over a dimension of each sample."""
+    if dim % (len(x.shape) + 1) == 0:
+        raise Refusal(SHAPELESS)
+    return function(call, x, dim, *rest, **kwargs)
+
+
+def power(call: Call, x: Any, exponent: Any) -> Node:
+    if not isinstance(x, Node) or not isinstance(exponent, int | float) or exponent < 1 or exponent != int(exponent):
+        raise Refusal("a power has a spiking form only with a whole exponent of 1 or more")
+    return function(call, x, exponent)
+
+
+def product(call: Call, x: Node, y: Node) -> Node:
+    """Of two matrices in each sample."""
+    if len(x.shape) < 2:
+        raise Refusal(SHAPELESS)
+    return function(call, x, y)
+
+
+def attention(call: Call, q: Node, k: Node, v: Node, mask: Any = None, dropout: float = 0.0, *rest: Any,
+              **kwargs: Any) -> Node:  # fmt: skip
+    if mask is not None or dropout:
+        raise Refusal("attention with a mask or dropout is not supported")
+    return function(call, q, k, v, None, 0.0, *rest, **kwargs)
+
+
+def layer_norm(call: Call, x: Node, shape: Any, weight: Any = None, bias: Any = None, *rest: Any) -> Node:
+    return _scaled(call, function(call, x, shape, None, None, *rest), weight, bias)
+
+
+def rms_norm(call: Call, x: Node, shape: Any, weight: Any = None, *rest: Any) -> Node:
+    return _scaled(call, function(call, x, shape, None, *rest), weight, None)
+
+
+def group_norm(call: Call, x: Node, groups: int, weight: Any = None, bias: Any = None, *rest: Any) -> Node:
+    dims = len(x.shape) - 1
+    columns = [value if value is None else column(parameter(value, "its weight"), dims) for value in (weight, bias)]
+    return _scaled(call, function(call, x, groups, None, None, *rest), *columns)
+
+
+def instance_norm(call: Call, x: Node, weight: Any, bias: Any, mean: Any, var: Any, own: bool, *rest: Any) -> Node:
+    if mean is not None or var is not None or not own:
+        raise Refusal(RUNNING)
+    dims = len(x.shape) - 1
+    columns = [value if value is None else column(parameter(value, "its weight"), dims) for value in (weight, bias)]
+    return _scaled(call, function(call, x, None, None, None, None, True, *rest), *columns)
+
+
+def _scaled(call: Call, x: Node, weight: Any, bias: Any) -> Node:
+    """x times a weight that spreads over (C, *S), and a bias."""
+    if weight is None and bias is None:
+        return x
+    given = (1.0 if weight is None else parameter(weight, "its weight"), 0.0 if bias is None else bias)
+    return affine(call, x, given[0], parameter(given[1], "its bias"))
