@@ -22,7 +22,7 @@ LEVELS = {
         *("program", "convert", "methods"),
         *("clock", "contest", "currents", "drive", "fused", "totals", "head", "prepared", "engine", "graphs", "memory"),
         *("tuning", "reading", "emission", "gates", "counted", "early", "taken"),
-        *("drive_adaptive", "drive_base", "drive_synaptic", "stepwise", "parts", "still", "tapes", "twice"),
+        *("drive_adaptive", "drive_base", "drive_synaptic", "stepwise", "stateful", "parts", "still", "tapes", "twice"),
         *("network", "whole", "accuracy"),
     ),
     5: (

@@ -95,7 +95,7 @@ def test_what_is_written():
         (lambda: converted(nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.MaxPool2d(2))), "1.*MaxPool|GateLayer"),
         (lambda: converted(nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU()), method="gn"), "neither IF nor LIF"),
         (lambda: converted(nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU()), method="parallel"), "neither IF nor LIF"),
-        (lambda: converted(nn.Sequential(nn.Flatten(), nn.Linear(128, 3), nn.ReLU(), nn.Softmax(1))), "HeadLayer"),
+        (lambda: converted(nn.Sequential(nn.Flatten(), nn.Linear(128, 3), nn.ReLU(), nn.Softmax(1))), "FunctionLayer"),
     ],
 )
 def test_what_nir_cannot_say_is_named(make, message):

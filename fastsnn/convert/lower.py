@@ -198,9 +198,10 @@ class _Lowering:
         stored = self.stored(node.inputs[0])
         gated = policy != "dense" and stored.layer.spiking and stored.unit.ndim < 2
         gated = gated and not counts_in(stored.layer.name, self.layers)
-        if gated and torch.equal(stored.offset, ZERO) and bool((stored.unit > 0).all()):
+        # what is added to a channel everywhere decides nothing in it
+        if gated and stored.offset.ndim < 2 and bool((stored.unit > 0).all()):
             gate = GateLayer(node.name, node.shape, (node.name,), stored.layer, pooling, policy)
-            return Stored(self.add(gate), stored.unit)
+            return Stored(self.add(gate), stored.unit, stored.offset)
         source = self.plain(node.inputs[0]).layer
         return Stored(self.add(MaxPoolLayer(node.name, node.shape, (node.name,), source, pooling)))
 

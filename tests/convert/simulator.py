@@ -1,7 +1,8 @@
 """A converted network simulated step by step without fastsnn: the original module, its activations made into neurons.
 
 The module itself runs once per step. A dispatch mode catches every ReLU-like call and puts an integrate-and-fire neuron
-in its place, one for each call of a step, in the order of the calls. Nothing here knows of fastsnn's graph or engine.
+in its place, one for each call of a step, in the order of the calls. Functions of means give at each step what they
+change by, and may have a neuron behind them. Nothing here knows of fastsnn's graph or engine.
 """
 
 import copy
@@ -13,6 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 ACTIVATIONS = {"relu", "relu_", "hardtanh", "hardtanh_", "clamp", "clamp_", "clamp_min", "clamp_min_", "threshold"}
 ACTIVATIONS |= {"threshold_"}
+# functions of two values
+PRODUCTS = {"mul", "bmm", "maximum"}
 
 
 @dataclass
@@ -26,14 +29,16 @@ class Simulated:
 
 
 class _Neurons(TorchDispatchMode):
-    def __init__(self, thresholds, start, reset, comparator, gate):
+    def __init__(self, thresholds, start, reset, comparator, gate, functions):
         super().__init__()
+        self.functions, self.sums, self.before, self.step = functions, {}, {}, 0
         self.thresholds, self.start, self.reset, self.comparator, self.gate = thresholds, start, reset, comparator, gate
         self.potential, self.counts, self.fired = {}, {}, []
         self.calls = self.pools = 0
 
     def next_step(self):
-        self.calls = self.pools = 0
+        self.calls = self.pools = self.applied = 0
+        self.step += 1
         self.fired.append([])
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -44,9 +49,23 @@ class _Neurons(TorchDispatchMode):
             return args[0].copy_(out) if name.endswith("_") else out
         if name == "maximum" and not args[1].any():
             return self.fire(args[0])
+        if name in self.functions and all(isinstance(x, Tensor) for x in args[: 1 + (name in PRODUCTS)]):
+            return self.changed(func, args, kwargs or {}, self.functions[name])
         if name == "max_pool2d_with_indices" and self.gate:
             return self.gated(func, args, kwargs or {})
         return func(*args, **(kwargs or {}))
+
+    def changed(self, func, args, kwargs, least):
+        """n f(m[n]) - (n - 1) f(m[n - 1]); with a neuron behind it where it has a least value."""
+        index, self.applied, n = self.applied, self.applied + 1, self.step
+        several = 1 + (func.overloadpacket.__name__ in PRODUCTS)
+        sums = [x + s for x, s in zip(args[:several], self.sums.get(index, [0] * several), strict=True)]
+        found = func(*(s / n for s in sums), *args[several:], **kwargs)
+        tail = found[1:] if isinstance(found, tuple) else ()
+        found = n * (found[0] if tail else found)
+        out, self.sums[index], self.before[index] = found - self.before.get(index, 0), sums, found
+        out = out if least is None else self.fire(out - least) + least
+        return (out, *tail) if tail else out
 
     def fire(self, current):
         index, self.calls = self.calls, self.calls + 1
@@ -71,16 +90,17 @@ class _Neurons(TorchDispatchMode):
 
 
 @torch.no_grad()
-def simulate(module, x, T, thresholds, start=0.5, reset="soft", comparator=">=", gate=False):
+def simulate(module, x, T, thresholds, start=0.5, reset="soft", comparator=">=", gate=False, functions=()):
     """Runs `module` for T steps on x [B, ...] in float64.
 
     thresholds   one for each activation call, in the order of the calls: a number or [C]
     start        V(0) in units of the threshold: a number, or a list with one [C, *S] for each activation call
     gate         whether max pools pass on the most active input, instead of the largest number
+    functions    operator -> the least value of one that is a function of means with neurons behind it; None: without
     """
     module = copy.deepcopy(module).eval().double()
     x = x.double()
-    neurons = _Neurons([theta.double() for theta in thresholds], start, reset, comparator, gate)
+    neurons = _Neurons([theta.double() for theta in thresholds], start, reset, comparator, gate, dict(functions))
     steps = []
     for _ in range(T):
         neurons.next_step()

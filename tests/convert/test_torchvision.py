@@ -1,4 +1,4 @@
-"""torchvision's classifiers: those that convert do so exactly, the others are refused with every reason at once."""
+"""torchvision's classifiers: those that convert do so exactly, the others are refused with the reason."""
 
 import re
 
@@ -13,32 +13,30 @@ models = pytest.importorskip("torchvision.models", reason="torchvision is not in
 
 CLASSES = 10
 # images no larger than the architecture needs: time goes into tracing, not into pixels
-SIZES = {"inception_v3": 96, "alexnet": 64, "vgg11": 32, "vgg16": 32, "vgg11_bn": 32, "vgg16_bn": 32}
+SIZES = {
+    "efficientnet_b0": 32,
+    "mobilenet_v3_small": 32,
+    "inception_v3": 96,
+    "alexnet": 64,
+    "vgg11": 32,
+    "vgg16": 32,
+    "vgg11_bn": 32,
+    "vgg16_bn": 32,
+}
 CONVERT = [
     "alexnet", "vgg11", "vgg11_bn", "vgg16", "vgg16_bn", "resnet18", "resnet34", "resnet50", "resnext50_32x4d",
     "wide_resnet50_2", "squeezenet1_1", "regnet_x_400mf", "densenet121", "googlenet", "inception_v3", "mobilenet_v2",
-    "mnasnet1_0", "shufflenet_v2_x1_0",
+    "mnasnet1_0", "shufflenet_v2_x1_0", "regnet_y_400mf", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny",
 ]  # fmt: skip
-SLOW = {"wide_resnet50_2", "densenet121", "inception_v3"}
-# what stands in the way of each, by module path and reason
+SLOW = {"wide_resnet50_2", "densenet121", "inception_v3", "efficientnet_b0"}
+# what stands in the way of each, by module path and reason: windows and heads that become samples of their own
 REFUSED = {
-    "efficientnet_b0": [
-        r"features\.0\.2 .*: .*smooth",
-        r"features\.1\.0\.block\.1\.activation .*: .*smooth",
-        r"features\.7\.0\.block\.2\.\S* \(mul in features\.7\.0\.block\.2\): a product",
-    ],
-    "mobilenet_v3_small": [
-        r"features\.0\.2 .*: .*smooth",
-        r"features\.1\.block\.1\.scale_activation .*: a gate",
-        r"classifier\.1 .*: .*smooth",
-    ],
-    "vit_b_16": [r"encoder_layer_0\.ln_1 .*: .*batch norm", r"encoder_layer_11\.mlp\.1 .*: .*smooth"],
-    "convnext_tiny": [r"features\.0\.1\S* .*: .*batch norm", r"features\.7\.2\.block\.4 .*: .*smooth"],
-    "swin_t": [r"features\.1\.0\.norm1 .*: .*batch norm", r"features\.3\.0\.mlp\.1 .*: .*smooth"],
+    "vit_b_16": r"encoder_layer_0\.self_attention\S* \(transpose in .*: it changes the number of samples",
+    "swin_t": r"features\.1\.0\.attn\S* \(_unsafe_view in .*: it changes the number of samples",
 }
 
 
-# the last two in short, since their tracing takes half a minute otherwise
+# in short, since their tracing takes half a minute otherwise
 SHORT = {
     "vit_b_16": lambda: models.vit_b_16(weights=None, image_size=32),
     "swin_t": lambda: models.SwinTransformer([4, 4], 48, [1, 1], [3, 6], [7, 7]),
@@ -77,7 +75,7 @@ def test_without_clipping_it_is_the_network(name):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refusal_lists_every_node_before_any_calibration(name):
+def test_a_refusal_comes_before_any_calibration(name):
     size = 32 if name == "vit_b_16" else 64
     taken = []
 
@@ -86,15 +84,10 @@ def test_refusal_lists_every_node_before_any_calibration(name):
             taken.append(1)
             yield torch.randn(2, 3, size, size)
 
-    model = SHORT.get(name, lambda: getattr(models, name)(weights=None))().eval()
+    model = SHORT[name]().eval()
     with pytest.raises(ConversionError) as caught:
         fastsnn.convert(model, batches())
-    text = str(caught.value)
+    first, *lines = str(caught.value).splitlines()
     assert len(taken) <= 1
-    first, *lines = text.splitlines()
-    assert first.startswith(f"{len(lines)} node(s) of ") and len(lines) > 10
-    smooth = [n for n, m in model.named_modules() if isinstance(m, nn.SiLU | nn.Hardswish | nn.GELU | nn.LayerNorm)]
-    missing = [path for path in smooth if not any(f" in {path})" in line for line in lines)]
-    assert not missing, f"{missing} are refused as well\n{text}"
-    for pattern in REFUSED[name]:
-        assert any(re.search(pattern, line) for line in lines), f"{pattern}\n{text}"
+    assert first.startswith(f"{len(lines)} node(s) of ")
+    assert any(re.search(REFUSED[name], line) for line in lines), str(caught.value)

@@ -8,6 +8,7 @@ from torch import nn
 import fastsnn
 from fastsnn.errors import ConversionError
 from fastsnn.fuse import FusedNetwork
+from fastsnn.fuse.single import fused
 from fastsnn.nn import IF, LIF, Conv2dIF, LinearIF, PerStep, SpikingAvgPool2d, reset
 
 
@@ -157,12 +158,52 @@ def test_what_cannot_be_fused(model, example, error, message):
         fastsnn.fuse(model, example)
 
 
-def test_a_relu_between_spiking_layers_stays_and_they_are_fused():
-    model = livelier(nn.Sequential(LinearIF(4, 6), PerStep(nn.Linear(6, 5)), PerStep(nn.ReLU()), LinearIF(5, 4)))
+def test_what_has_no_form_between_spiking_layers_stays_and_they_are_fused():
+    model = livelier(nn.Sequential(LinearIF(4, 6), PerStep(nn.Linear(6, 5)), PerStep(Sine()), LinearIF(5, 4)))
     x = torch.rand(9, 2, 4, dtype=torch.float64)
     fused = fastsnn.fuse(model, x, precision="float64")
     assert [type(part).__name__ for part in fused] == ["FusedNetwork", "PerStep", "PerStep", "FusedNetwork"]
     assert torch.equal(fused(x), model(x))
+
+
+class Sine(nn.Module):
+    def forward(self, x):
+        return torch.sin(x)
+
+
+class Gated(nn.Module):
+    """What is no sum between spiking layers, at each step: activations, a gate, a product of spikes."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.last = LinearIF(4, 6), LinearIF(6, 6), LinearIF(6, 3)
+        self.middle, self.gate = nn.Linear(6, 6), nn.Linear(6, 6)
+
+    def forward(self, x):
+        x = self.first(x)
+        y = self.second(torch.relu(self.middle(x))) * x
+        return self.last(nn.functional.silu(self.middle(y)) * torch.sigmoid(self.gate(x)) + self.gate(y).clamp(0, 0.5))
+
+
+def test_functions_between_spiking_layers_are_those_of_each_step():
+    model, x = livelier(Gated()), 2 * torch.rand(9, 2, 4, dtype=torch.float64)
+    fused = fastsnn.fuse(model, x, precision="float64")
+    wanted = model(x)
+    assert type(fused).__name__ == "FusedNetwork" and 0.1 < wanted.mean() < 0.9
+    assert torch.equal(fused(x), wanted)
+    first, state = fused.run(x[:4])
+    assert torch.equal(torch.cat([first, fused.run(x[4:], state)[0]]), wanted)
+    assert "of means" not in str(fused.report)
+
+
+def test_a_clip_of_each_channel_between_spiking_layers_is_refused():
+    class Clip(nn.Module):
+        def forward(self, x):
+            return torch.minimum(torch.relu(x), torch.tensor([0.5, 1.0, 1.5], dtype=x.dtype))
+
+    model = nn.Sequential(LinearIF(4, 3), Clip(), LinearIF(3, 3))
+    with pytest.raises(ConversionError, match="one bound for all channels"):
+        fused(model, torch.rand(2, 4, dtype=torch.float64), "float64")
 
 
 def test_the_report_says_what_became_of_each_module():

@@ -10,7 +10,17 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from fastsnn.convert import movement
 from fastsnn.convert.graph import Graph, Node, Refused
-from fastsnn.convert.rules import activation, arithmetic, function, linear, pooling, rounding, transposed, upsampling
+from fastsnn.convert.rules import (
+    activation,
+    arithmetic,
+    function,
+    linear,
+    norms,
+    pooling,
+    rounding,
+    transposed,
+    upsampling,
+)
 from fastsnn.convert.rules.call import Call, Refusal, constant
 from fastsnn.convert.rules.move import move
 from fastsnn.convert.rules.reasons import REASONS
@@ -48,7 +58,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "mm": linear.matmul,
     "bmm": linear.matmul,
     "addmm": linear.addmm,
-    "batch_norm": linear.batch_norm,
+    "batch_norm": norms.batch_norm,
     "relu": activation.relu,
     "spiking": activation.spiking,
     "potential": activation.potential,
@@ -84,10 +94,10 @@ RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(function.SMOOTH, function.function),
     **dict.fromkeys(("softmax", "_softmax", "log_softmax", "_log_softmax"), function.over),
     "pow": function.power,
-    "layer_norm": function.layer_norm,
-    "rms_norm": function.rms_norm,
-    "group_norm": function.group_norm,
-    "instance_norm": function.instance_norm,
+    "layer_norm": norms.layer_norm,
+    "rms_norm": norms.rms_norm,
+    "group_norm": norms.group_norm,
+    "instance_norm": norms.instance_norm,
     "scaled_dot_product_attention": function.attention,
     **dict.fromkeys(("dropout", "native_dropout", "feature_dropout", "alpha_dropout"), activation.dropout),
 }

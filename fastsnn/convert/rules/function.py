@@ -1,4 +1,4 @@
-"""Operators that no spikes carry: smooth activations, gates, norms over a sample, products of two values."""
+"""Operators that no spikes carry: smooth activations, gates, products of two values."""
 
 from typing import Any
 
@@ -6,12 +6,11 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from fastsnn.convert.graph import Function, Node
-from fastsnn.convert.rules.call import SHAPELESS, Call, Refusal, affine, column, parameter
+from fastsnn.convert.rules.call import SHAPELESS, Call, Refusal
 from fastsnn.program.operators import Place, plain
 
 SMOOTH = {"silu", "gelu", "hardswish", "hardsigmoid", "sigmoid", "log_sigmoid", "tanh", "elu", "selu", "celu", "mish"}
 SMOOTH |= {"softplus", "square", "abs"}
-RUNNING = "it normalises by statistics of the other samples of the batch"
 
 
 def function(call: Call, *args: Any, **kwargs: Any) -> Node:
@@ -52,33 +51,3 @@ def attention(call: Call, q: Node, k: Node, v: Node, mask: Any = None, dropout: 
     if mask is not None or dropout:
         raise Refusal("attention with a mask or dropout is not supported")
     return function(call, q, k, v, None, 0.0, *rest, **kwargs)
-
-
-def layer_norm(call: Call, x: Node, shape: Any, weight: Any = None, bias: Any = None, *rest: Any) -> Node:
-    return _scaled(call, function(call, x, shape, None, None, *rest), weight, bias)
-
-
-def rms_norm(call: Call, x: Node, shape: Any, weight: Any = None, *rest: Any) -> Node:
-    return _scaled(call, function(call, x, shape, None, *rest), weight, None)
-
-
-def group_norm(call: Call, x: Node, groups: int, weight: Any = None, bias: Any = None, *rest: Any) -> Node:
-    dims = len(x.shape) - 1
-    columns = [value if value is None else column(parameter(value, "its weight"), dims) for value in (weight, bias)]
-    return _scaled(call, function(call, x, groups, None, None, *rest), *columns)
-
-
-def instance_norm(call: Call, x: Node, weight: Any, bias: Any, mean: Any, var: Any, own: bool, *rest: Any) -> Node:
-    if mean is not None or var is not None or not own:
-        raise Refusal(RUNNING)
-    dims = len(x.shape) - 1
-    columns = [value if value is None else column(parameter(value, "its weight"), dims) for value in (weight, bias)]
-    return _scaled(call, function(call, x, None, None, None, None, True, *rest), *columns)
-
-
-def _scaled(call: Call, x: Node, weight: Any, bias: Any) -> Node:
-    """x times a weight that spreads over (C, *S), and a bias."""
-    if weight is None and bias is None:
-        return x
-    given = (1.0 if weight is None else parameter(weight, "its weight"), 0.0 if bias is None else bias)
-    return affine(call, x, given[0], parameter(given[1], "its bias"))

@@ -8,7 +8,6 @@ from torch.nn.functional import pad
 from fastsnn.convert.graph import Affine, Conv, Linear, Node
 from fastsnn.convert.rules.call import PRODUCT, Call, Refusal, affine, column, each, moved, parameter
 from fastsnn.convert.rules.function import product
-from fastsnn.convert.rules.reasons import REASONS
 
 
 def conv(
@@ -71,14 +70,3 @@ def addmm(call: Call, bias: Any, x: Any, y: Any, beta: float = 1, alpha: float =
     if not isinstance(x, Node) or isinstance(y, Node) or isinstance(bias, Node):
         raise Refusal(PRODUCT)
     return linear(call, x, y.T * alpha, (bias * beta).expand(y.shape[1]))
-
-
-def batch_norm(call: Call, x: Node, weight: Any, bias: Any, mean: Any, var: Any, *rest: Any) -> Node:
-    # rest is (training, momentum, eps, cudnn) or (momentum, eps), by the operator's variant
-    training, eps = (rest[0], rest[2]) if len(rest) == 4 else (False, rest[1])
-    if mean is None or var is None or training:
-        raise Refusal(REASONS["_native_batch_norm_legit"])
-    scale = torch.rsqrt(var + eps) * (1.0 if weight is None else weight)
-    shift = (0.0 if bias is None else bias) - mean * scale
-    dims = len(x.shape) - 1
-    return affine(call, x, column(scale, dims), column(shift, dims))

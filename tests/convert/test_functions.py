@@ -1,0 +1,355 @@
+"""Smooth activations, gates, norms and products: functions of means over time, against simulations of the module."""
+
+import math
+from functools import cache, partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from simulator import simulate
+from torch import nn
+from zoo import Body, Lambda, conv, gap, images, randomise
+
+import fastsnn
+from fastsnn.convert.bounds import RANGES
+from fastsnn.errors import ConversionError
+from fastsnn.program import FunctionLayer, MaxPoolLayer, NeuronLayer
+from fastsnn.saved.layers import described, rebuilt
+
+T = 12
+RULE = "percentile:99.5"
+SILU = RANGES["silu"][0]
+ENTRIES = {}
+
+
+def entry(**functions):
+    """A network, and the functions in it: the least value of those with neurons behind them, None for the others."""
+
+    def register(make):
+        ENTRIES[make.__name__] = make, functions
+        return make
+
+    return register
+
+
+@entry(silu=SILU)
+def smooth():
+    return nn.Sequential(conv(3, 6), nn.SiLU(), conv(6, 5), nn.SiLU(), Lambda(gap), nn.Linear(5, 4))
+
+
+@entry(gelu=RANGES["gelu"][0])
+def smooth_between_pools():
+    layers = conv(3, 6), nn.GELU(), nn.AvgPool2d(2), conv(6, 5, padding=0), nn.BatchNorm2d(5), nn.GELU()
+    return nn.Sequential(*layers, nn.AvgPool2d(2), nn.Flatten(), nn.Linear(20, 4))
+
+
+@entry(elu=-0.7)
+def smooth_with_an_argument():
+    return nn.Sequential(conv(3, 6), nn.ELU(0.7), conv(6, 5), nn.ReLU(), Lambda(gap), nn.Linear(5, 4))
+
+
+@entry(silu=SILU, sigmoid=None, mul=SILU)
+def squeeze_and_excite():
+    def forward(m, x):
+        x = F.silu(m.n(m.a(x)))
+        gate = torch.sigmoid(m.up(F.relu(m.down(x.mean((2, 3), keepdim=True)))))
+        return m.fc(gap(F.relu(m.b(gate * x) + x)))
+
+    return Body(
+        forward, a=conv(3, 6), n=nn.BatchNorm2d(6), down=conv(6, 3, 1), up=conv(3, 6, 1), b=conv(6, 6),
+        fc=nn.Linear(6, 4),
+    )  # fmt: skip
+
+
+@entry(hardsigmoid=None, mul=None)
+def gate_in_front_of_a_sum():
+    def forward(m, x):
+        x = F.relu(m.a(x))
+        y = m.b(x)
+        return m.fc(gap(F.relu(x + y * F.hardsigmoid(m.c(y.mean((2, 3), True))))))
+
+    return Body(forward, a=conv(3, 5), b=conv(5, 5), c=conv(5, 5, 1), fc=nn.Linear(5, 4))
+
+
+@entry(native_layer_norm=None, bmm=None, _softmax=None, gelu=RANGES["gelu"][0])
+def transformer():
+    def forward(m, x):
+        x = F.relu(m.patches(x)).flatten(2).transpose(1, 2)
+        y = m.norm(x)
+        scores = torch.bmm(m.q(y), m.k(y).transpose(1, 2)) / 2
+        x = x + torch.bmm(scores.softmax(-1), m.v(y))
+        x = x + m.down(F.gelu(m.up(m.other(x))))
+        return m.fc(x.mean(1))
+
+    return Body(
+        forward, patches=nn.Conv2d(3, 8, 4, 4), norm=nn.LayerNorm(8), q=nn.Linear(8, 4), k=nn.Linear(8, 4),
+        v=nn.Linear(8, 8), other=nn.LayerNorm(8), up=nn.Linear(8, 12), down=nn.Linear(12, 8), fc=nn.Linear(8, 4),
+    )  # fmt: skip
+
+
+@entry(native_group_norm=None)
+def group_norm():
+    layers = conv(3, 6), nn.ReLU(), conv(6, 6), nn.GroupNorm(2, 6), nn.ReLU(), Lambda(gap), nn.Linear(6, 4)
+    return nn.Sequential(*layers)
+
+
+@entry(maximum=None)
+def largest_of_two_branches():
+    def forward(m, x):
+        x = F.relu(m.a(x))
+        return m.fc(gap(F.relu(torch.maximum(m.b(x), m.c(x)))))
+
+    return Body(forward, a=conv(3, 5), b=conv(5, 5), c=conv(5, 5, 1), fc=nn.Linear(5, 4))
+
+
+def network(name):
+    torch.manual_seed(0)
+    return randomise(ENTRIES[name][0]()).double().eval()
+
+
+@cache
+def converted(name, precision="float64"):
+    return fastsnn.convert(network(name), images(16, seed=5), precision=precision, timesteps=T, threshold=RULE)
+
+
+def channels_first(train):
+    spikes = train.unpack()[0].bool()
+    return spikes.movedim(-1, 2) if spikes.ndim > 3 else spikes
+
+
+every = pytest.mark.parametrize("name", ENTRIES)
+
+
+@every
+def test_without_clipping_it_is_the_network(name):
+    with torch.no_grad():
+        wanted = network(name)(images(4))
+    got = converted(name).analog(images(4), clip=False)
+    assert (got - wanted).abs().max() < 1e-9 * wanted.abs().max()
+
+
+@every
+def test_float64_spikes_are_those_of_the_simulation(name):
+    snn, x = converted(name), images(4)
+    reference = simulate(network(name), x, T, list(snn.thresholds.values()), functions=ENTRIES[name][1])
+    for train, wanted in zip(snn.spikes(x).values(), reference.spikes, strict=True):
+        assert torch.equal(channels_first(train), wanted)
+    assert all(0.01 < spikes.double().mean() < 0.9 for spikes in reference.spikes)
+    assert (snn.logits_over_time(x) - reference.logits[0]).abs().max() < 1e-9
+
+
+@every
+@pytest.mark.parametrize("precision", ["float32", "int32"])
+def test_rounding_moves_few_spikes(name, precision):
+    x, differ, total = images(4), 0, 0
+    for a, b in zip(converted(name).spikes(x).values(), converted(name, precision).spikes(x).values(), strict=True):
+        pair = a.unpack()[0], b.unpack()[0]
+        differ, total = differ + int((pair[0] != pair[1]).sum()), total + pair[0].numel()
+    assert differ < 1e-3 * total
+
+
+@every
+def test_int32_spikes_do_not_depend_on_how_they_are_run(name):
+    snn, x = converted(name, "int32"), images(3)
+    together = {layer: train.unpack()[0] for layer, train in snn.spikes(x).items()}
+    longer = {layer: train.unpack()[0] for layer, train in snn.spikes(x[1:2], 40).items()}
+    simulation = snn.simulation(x)
+    parts = [simulation.advance(n, list(together))[0] for n in (5, T - 5)]
+    for layer, spikes in together.items():
+        assert torch.equal(longer[layer][:T, :1], spikes[:, 1:2]), layer
+        words = parts[0][layer].int() | parts[1][layer].int() << 5
+        whole = sum((spikes[t].int() << t for t in range(T)), torch.zeros_like(words))
+        assert torch.equal(words & (2**T - 1), whole), layer
+
+
+@every
+def test_more_steps_come_closer(name):
+    with torch.no_grad():
+        wanted = network(name)(images(4))
+    clipped = converted(name).analog(images(4))
+    errors = [(converted(name)(images(4), timesteps) - clipped).abs().mean() for timesteps in (8, 256)]
+    assert errors[1] < 0.25 * errors[0] and errors[0] < wanted.abs().mean()
+
+
+@every
+@pytest.mark.parametrize("precision", ["float32", "int32"])
+def test_a_file_gives_the_same_spikes(name, precision, tmp_path):
+    snn, x = converted(name, precision), images(2)
+    path = snn.save(tmp_path / "net.safetensors")
+    again = fastsnn.load(path)
+    assert torch.equal(again(x), snn(x))
+    assert str(again.report) == str(snn.report)
+
+
+def test_early_exit_keeps_the_images_that_go_on():
+    snn, x = converted("squeeze_and_excite", "float32"), images(6).float()
+    whole, simulation = snn.logits_over_time(x), snn.simulation(x)
+    simulation.advance(5)
+    left = torch.tensor([1, 4])
+    simulation.keep(left)
+    _, outputs = simulation.advance(T - 5, over_time=True)
+    # sums of other images are added up in another order
+    assert (outputs[0] - whole[5:, left]).abs().max() < 1e-5
+
+
+def test_several_threads_and_a_recorded_run_change_nothing():
+    snn, x, threads = converted("squeeze_and_excite", "int32"), images(3), torch.get_num_threads()
+    first = snn(x)
+    try:
+        torch.set_num_threads(2)
+        assert all(torch.equal(snn(x), first) for _ in range(3))
+    finally:
+        torch.set_num_threads(threads)
+
+
+# ---- the layer itself
+
+
+def function(operator="silu", *more, sources=1, **options):
+    arguments = ([*({"node": k} for k in range(sources)), *more], {})
+    return FunctionLayer("f", (4, 3), (), [f"s{k}" for k in range(sources)], f"aten.{operator}", arguments, **options)
+
+
+def over_time(layer, inputs, cuts=(), differential=False):
+    """All steps, and in parts."""
+    out, state, begin = [], None, 0
+    for end in (*cuts, len(inputs[0])):
+        steps = torch.arange(begin, end + 1, dtype=torch.float64)
+        part, state = layer.over_time([x[begin:end] for x in inputs], steps, state, differential)
+        out.append(part)
+        begin = end
+    return torch.cat(out)
+
+
+def numbers(count=1, spread=2.0):
+    generator = torch.Generator().manual_seed(3)
+    return [spread * torch.randn(9, 2, 4, 3, generator=generator, dtype=torch.float64) for _ in range(count)]
+
+
+def test_the_mean_of_what_it_gives_is_that_of_the_mean():
+    n = torch.arange(1, 10, dtype=torch.float64).reshape(9, 1, 1, 1)
+    x, y = numbers(2)
+    for layer, inputs, f in (
+        (function("silu.default"), [x], F.silu),
+        (function("mul.Tensor", sources=2), [x, y], torch.mul),
+    ):
+        got = over_time(layer, inputs).cumsum(0) / n
+        wanted = f(*(value.cumsum(0) / n for value in inputs))
+        assert (got - wanted).abs().max() < 1e-12
+        # changes of means: step t counts 1 / t
+        changes = over_time(layer, [n * value for value in inputs], differential=True)
+        assert ((changes / n).cumsum(0) - f(*(value.cumsum(0) for value in inputs))).abs().max() < 1e-12
+        assert (over_time(layer, inputs, (2, 3)) - over_time(layer, inputs)).abs().max() < 1e-12
+
+
+def test_sums_in_fixed_point_lose_nothing():
+    layer = function("silu.default")
+    layer.exponent = 20
+    (x,) = ((value * 2**20).round().int() for value in numbers())
+    n = torch.arange(1, 10, dtype=torch.float64).reshape(9, 1, 1, 1)
+    got = over_time(layer, [x])
+    assert got.dtype == torch.int32
+    # the function of the mean is rounded once, whatever was given before
+    wanted = (F.silu(x.long().cumsum(0) / (2.0**20 * n)) * (2.0**20 * n)).round().long()
+    assert torch.equal(got.long().cumsum(0), wanted)
+    assert torch.equal(over_time(layer, [x], (1, 4, 5)), got)
+    assert (layer.dense([x[0].long()]) - 2**20 * F.silu(x[0] / 2.0**20)).abs().max() <= 0.5
+
+
+def test_steps_by_themselves():
+    (x,) = numbers()
+    assert torch.equal(over_time(function("silu.default", stepwise=True), [x], (4,)), F.silu(x))
+
+
+def test_channels_are_where_an_operator_expects_them():
+    (x,) = numbers()
+    got = function("softmax.int", 1).dense([x[0]])
+    # of two layouts in memory the exponentials may differ in their last bit
+    assert (got - x[0].softmax(-1)).abs().max() < 1e-15 < (got - x[0].softmax(1)).abs().max()
+
+
+@pytest.mark.parametrize("operator", ["sin_.default", "silu", "no_such.default", "from_file.default"])
+def test_only_operators_that_compute(operator):
+    with pytest.raises(TypeError):
+        function(operator)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "sigmoid"])
+def test_files_of_heads_are_read(name):
+    data, _ = described(function("silu.default"), "0")
+    old = {key: data[key] for key in ("name", "shape", "folded")}
+    source = function("silu.default")
+    layer = rebuilt(old | {"kind": "HeadLayer", "source": "f", "function": name, "dim": 1}, "0", {}, {"f": source})
+    run = torch.sigmoid if name == "sigmoid" else partial(getattr(torch, name), dim=-1)
+    (x,) = numbers()
+    assert (layer.dense([x[0]]) - run(x[0])).abs().max() < 1e-14 and layer.sources == ("f",)
+
+
+# ---- bounds, neurons, reports
+
+
+@pytest.mark.parametrize("name", [name for name in RANGES if name != "softmax"])
+def test_ranges_hold_and_are_no_wider_than_needed(name):
+    x = torch.linspace(-30, 30, 2_000_001, dtype=torch.float64)
+    got = getattr(torch.ops.aten, name)(x)
+    low, high = RANGES[name]
+    # that of gelu is the least of its two forms
+    assert low <= got.min() < low + 1e-4
+    assert got.max() <= high and (math.isinf(high) or got.max() > high - 1e-9)
+
+
+def test_neurons_are_where_a_linear_layer_reads():
+    layers = converted("squeeze_and_excite").program.layers
+    neurons = [name for name, layer in layers.items() if isinstance(layer, NeuronLayer)]
+    assert neurons == ["silu.spikes", "relu", "mul.spikes", "relu_1"]
+    assert not any(isinstance(la, FunctionLayer) and la.stepwise for la in layers.values())
+    assert "of means over the steps so far" in str(converted("squeeze_and_excite").report)
+
+
+def test_two_neurons_carry_what_has_two_signs():
+    def model(activation):
+        return randomise(nn.Sequential(conv(3, 6), activation, conv(6, 5), nn.ReLU(), Lambda(gap), nn.Linear(5, 4)))
+
+    slopes = nn.PReLU(6)
+    slopes.weight.data = torch.linspace(-0.2, 0.5, 6)
+    for activation in (nn.LeakyReLU(0.2), slopes, nn.PReLU()):
+        net = model(activation).double().eval()
+        snn = fastsnn.convert(net, images(16, seed=5), precision="float64", timesteps=T)
+        with torch.no_grad():
+            wanted = net(images(4))
+        assert (snn.analog(images(4), clip=False) - wanted).abs().max() < 1e-9
+        assert list(snn.thresholds) == ["1.above", "1.below", "3"]
+        assert (snn(images(4), 512) - snn.analog(images(4))).abs().max() < 0.1 * wanted.abs().max()
+
+
+def test_a_max_pool_passes_on_spikes_that_stand_for_values_below_zero():
+    layers = conv(3, 6), nn.SiLU(), nn.MaxPool2d(3, 2, 1), conv(6, 5), nn.ReLU(), Lambda(gap), nn.Linear(5, 4)
+    net = randomise(nn.Sequential(*layers)).double().eval()
+    snn = fastsnn.convert(net, images(16, seed=5), precision="float64", timesteps=T)
+    assert [layer.spiking for layer in snn.program.layers.values() if isinstance(layer, MaxPoolLayer)] == [True]
+    with torch.no_grad():
+        wanted = net(images(4))
+    assert (snn.analog(images(4), clip=False) - wanted).abs().max() < 1e-9
+    assert (snn(images(4), 512) - snn.analog(images(4))).abs().max() < 0.05 * wanted.abs().max()
+
+
+def test_clamps_from_any_constant():
+    for activation in (nn.Hardtanh(), Lambda(lambda x: x.clamp(min=-0.5)), Lambda(lambda x: x.clamp(0.25, 1.5))):
+        net = randomise(nn.Sequential(conv(3, 6), activation, conv(6, 5), nn.ReLU(), Lambda(gap), nn.Linear(5, 4)))
+        net = net.double().eval()
+        snn = fastsnn.convert(net, images(16, seed=5), precision="float64", timesteps=T)
+        with torch.no_grad():
+            assert (snn.analog(images(4), clip=False) - net(images(4))).abs().max() < 1e-9
+        assert len(snn.thresholds) == 2
+
+
+def test_a_network_of_functions_alone_is_refused():
+    with pytest.raises(ConversionError, match="no activation"):
+        fastsnn.convert(nn.Sequential(nn.Flatten(), nn.LayerNorm(432), nn.Softmax(1)), images(4).float())
+
+
+@pytest.mark.parametrize("method", ["dc", "srp", "ltb", "ecmt", "m-ht", "tpp", "cos"])
+def test_other_methods(method):
+    net, x = network("squeeze_and_excite").float(), images(4).float()
+    snn = fastsnn.convert(net, images(16, seed=5).float(), method=method, precision="float32", timesteps=32)
+    assert (snn(x) - snn.analog(x)).abs().mean() < 0.5 * snn.analog(x).abs().mean()
