@@ -14,7 +14,7 @@ RANGES: Mapping[str, Bounds] = {
     "silu": (-0.2784645427611, math.inf),
     "gelu": (-0.1700412, math.inf),
     "hardswish": (-0.375, math.inf),
-    "mish": (-0.3088411, math.inf),
+    "mish": (-0.3088435, math.inf),
     "selu": (-1.75809935, math.inf),
     "softplus": (0.0, math.inf),
     "square": (0.0, math.inf),

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fastsnn.convert.graph import Conv, Graph, Linear, Move, Node
+from fastsnn.convert.graph import Conv, Function, Graph, Linear, Move, Node
 from fastsnn.program.connections import conv_fan_out, conv_macs, linear_fan_out
+from fastsnn.program.function import products
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Macs:
 
 
 class DenseMacs:
-    """Counts convolutions and linear layers of a graph, each once, however many layers it became part of."""
+    """Counts convolutions, linear layers and products of values, each once, however many layers it became part of."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph, self._counted = graph, set[str]()
@@ -34,6 +35,10 @@ class DenseMacs:
     def _node(self, node: Node) -> Macs:
         if isinstance(node.payload, Linear):
             return Macs(int(linear_fan_out(node.payload.weight).sum()), node.payload.weight.numel())
+        if isinstance(node.payload, Function):
+            shapes = [self.graph.nodes[name].shape for name in node.inputs]
+            found = products(node.payload.operator, shapes, node.shape)
+            return Macs(found, found)
         if not isinstance(node.payload, Conv):
             return Macs(0, 0)
         conv, source = node.payload, self.graph.nodes[node.inputs[0]]

@@ -11,6 +11,7 @@ from fastsnn.profile.counts import Reach
 from fastsnn.profile.schema import Macs
 from fastsnn.program import (
     CountLayer,
+    FunctionLayer,
     GateLayer,
     InputLayer,
     Layer,
@@ -24,6 +25,7 @@ from fastsnn.program import (
     ValueLayer,
 )
 from fastsnn.program.connections import fan_out, is_pooling, spread, window_reach
+from fastsnn.program.function import products
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,10 @@ class _Reader:
             return [], [self.numbers(layer, layer.source, windows, "comparisons")]
         reaches: list[Reach] = []
         macs: list[Macs] = []
+        if isinstance(layer, FunctionLayer):
+            once = products(layer.operator, [self.layers[source].shape for source in layer.sources], layer.shape)
+            timed = next((source for source in layer.sources if source in self.timed), layer.sources[0])
+            return [], [self.multiplied(layer, timed, once)] if once else []
         for term in layer.terms if isinstance(layer, NeuronLayer | ValueLayer) else ():
             connections = fan_out(term, self.layers[term.source].shape)
             if self.layers[term.source].spiking:
@@ -139,9 +145,11 @@ class _Reader:
         return [Reach(kind, known, root, reach) for root, reach in found.items()]
 
     def numbers(self, layer: Layer, source: str, connections: Tensor, kind: str | None = None) -> Macs:
+        return self.multiplied(layer, source, int(connections.sum()), kind)
+
+    def multiplied(self, layer: Layer, source: str, once: int, kind: str | None = None) -> Macs:
         over_time = source in self.timed and (self.stepwise or layer.name in self.inner)
         usual = "readout" if layer.name not in self.inner else "numbers" if over_time else "first layer"
-        once = int(connections.sum())
         return {"kind": kind or usual, "source": source, "once": once, "times": self.T if over_time else 1}
 
 

@@ -1,16 +1,34 @@
 """Operators that no spikes carry, as layers of numbers: smooth activations, gates, norms, products of two values."""
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fastsnn.ops._step import LIMIT
 from fastsnn.program.axes import channels_last, logical
-from fastsnn.program.fixed import fixed_input, saturated
+from fastsnn.program.fixed import fixed_input
 from fastsnn.program.layers import Layer
 from fastsnn.program.operators import argument, function
 from fastsnn.windows import Shape
+
+
+def products(operator: str, inputs: Sequence[Shape], shape: Shape) -> int:
+    """Multiplications of values with each other, for one image; in functions of one value there are none.
+
+    inputs, shape   of what it reads and gives, channels last: the last dimension that users see is the last but one
+    """
+    name = operator.split(".")[1]
+    if name == "mul":
+        return prod(shape)
+    if name in ("matmul", "bmm"):
+        return prod(shape) * inputs[0][-2]
+    if name == "scaled_dot_product_attention":
+        queries, keys, values = inputs
+        return prod(queries) * keys[-3] + prod(shape) * values[-3]
+    return 0
 
 
 class FunctionLayer(Layer):
@@ -79,13 +97,18 @@ class FunctionLayer(Layer):
             total = total if state is None else total.add_(state[i])
             sums.append(total[-1].clone())
             means.append((total / one if differential else total / (one * n)).flatten(0, 1))
-        f = self._of(means).unflatten(0, (T, -1))
-        n = steps[1:].to(f.dtype).reshape(T, *[1] * (f.ndim - 1)) * one
-        found = f if differential else f.mul_(n).round_() if exact else f.mul_(n)
-        last = torch.zeros_like(found[:1]) if state is None else state[-1][None]
-        out = found - torch.cat([last, found[:-1]])
-        out = out * n if differential else out
-        return saturated(out.round_().to(torch.int64)).int() if exact else out, [*sums, found[-1].clone()]
+        found = self._of(means).unflatten(0, (T, -1))
+        n = steps[1:].to(found.dtype).reshape(T, *[1] * (found.ndim - 1)) * one
+        if not differential:
+            found = found.mul_(n).round_() if exact else found.mul_(n)
+        out = torch.empty_like(found)
+        torch.sub(found[1:], found[:-1], out=out[1:])
+        out[0] = found[0] if state is None else found[0] - state[-1]
+        out = out.mul_(n) if differential else out
+        if exact:
+            # whole numbers already, unless they are changes of means
+            out = (out.round_() if differential else out).clamp_(1 - LIMIT, LIMIT - 1).int()
+        return out, [*sums, found[-1].clone()]
 
     def _of(self, values: Sequence[Tensor]) -> Tensor:
         seen = [logical(value) for value in values]
