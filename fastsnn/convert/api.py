@@ -15,6 +15,7 @@ from fastsnn.convert.finish import finish
 from fastsnn.convert.fit import Wanted, again, fit, rereadable, same
 from fastsnn.convert.graph import Neuron
 from fastsnn.convert.maxpool import apply_policy
+from fastsnn.convert.moves import settled
 from fastsnn.convert.parameters import Parameters, fingerprint
 from fastsnn.convert.quantise import PRECISIONS, require_precision
 from fastsnn.convert.report import describe
@@ -91,7 +92,7 @@ def convert(
     if path is not None and known is not None:
         same(path, known, asked)
     captured = capture(model, example.to(device, dtype))
-    graph = apply_policy(encoded(captured.graph), max_pool)
+    graph = apply_policy(settled(encoded(captured.graph)), max_pool)
     bounds = {name: n.payload.bound for name, n in graph.nodes.items() if isinstance(n.payload, Neuron)}
     if not bounds:
         raise ConversionError(f"{type(model).__name__} has no activation that could become a spiking neuron")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fastsnn.convert.graph import Function, Graph, Input, Neuron, Potential
 from fastsnn.convert.lower import lower
 from fastsnn.convert.maxpool import apply_policy
+from fastsnn.convert.moves import settled
 from fastsnn.convert.quantise import to_precision
 from fastsnn.convert.report import describe
 from fastsnn.convert.rules.call import Refusal
@@ -105,7 +106,7 @@ def fused_from(
     from fastsnn.convert.capture import capture  # torch.export takes a second to import
 
     captured = capture(model, example)
-    graph = _named(apply_policy(captured.graph, "or"))
+    graph = _named(apply_policy(settled(captured.graph), "or"))
     for node in list(graph.nodes.values()):
         if isinstance(node.payload, Neuron) and node.payload.given is None:
             graph.nodes[node.name] = replace(node, payload=_each_step(node.name, node.payload.bound))

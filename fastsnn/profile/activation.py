@@ -9,6 +9,7 @@ from fastsnn.convert.capture import capture
 from fastsnn.convert.encoded import encoded
 from fastsnn.convert.lower import lower
 from fastsnn.convert.maxpool import POLICIES, apply_policy
+from fastsnn.convert.moves import settled
 from fastsnn.emission import output
 from fastsnn.errors import ConversionError
 from fastsnn.network import SpikingNetwork
@@ -95,7 +96,7 @@ def _dense_program(snn: SpikingNetwork, dense: nn.Module | None, images: Tensor)
     try:
         # torch.export does not run in inference mode
         with torch.inference_mode(False), torch.no_grad():
-            graph = encoded(capture(dense, images[:1].clone()).graph)
+            graph = settled(encoded(capture(dense, images[:1].clone()).graph))
             for policy in POLICIES:
                 program = lower(apply_policy(graph, policy), _Ones(), IF())
                 if {name: layer.shape for name, layer in program.neurons.items()} == shapes:
