@@ -70,7 +70,10 @@ class _Neurons(TorchDispatchMode):
     def fire(self, current):
         index, self.calls = self.calls, self.calls + 1
         theta = self.thresholds[index].to(current.dtype)
-        theta = theta if theta.ndim == 0 else theta.reshape(-1, *[1] * (current.ndim - 2))
+        if theta.ndim:
+            # neurons behind a linear layer over tokens have the features' thresholds, which come last
+            first = len(theta) == current.shape[1]
+            theta = theta.reshape(-1, *[1] * (current.ndim - 2)) if first else theta
         start = self.start[index] if isinstance(self.start, list) else self.start
         v = self.potential.get(index, start * theta) + current
         spike = v >= theta if self.comparator == ">=" else v > theta
@@ -87,6 +90,13 @@ class _Neurons(TorchDispatchMode):
         earlier = torch.linspace(0.5, 0, x[0, 0].numel(), dtype=torch.float64).reshape(x.shape[2:])
         _, winner = func(counts + earlier, *args[1:], **kwargs)
         return x.flatten(2).gather(2, winner.flatten(2)).reshape(winner.shape), winner
+
+
+def in_order(simulated, program):
+    """The spikes of a simulation in the order in which a program has its neurons: features of tokens as channels."""
+    shapes = [(layer.shape[-1], *layer.shape[:-1]) for layer in program.neurons.values()]
+    pairs = zip(simulated.spikes, shapes, strict=True)
+    return [s if tuple(s.shape[2:]) == shape else s.transpose(2, 3) for s, shape in pairs]
 
 
 @torch.no_grad()

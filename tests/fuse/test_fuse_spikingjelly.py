@@ -121,6 +121,50 @@ def test_containers_that_take_all_steps():
     assert torch.equal(fused(x), model(x).detach())
 
 
+class Attention(nn.Module):
+    """Self-attention of spikes and an MLP, as in Spikformer (Zhou et al., ICLR 2023)."""
+
+    def __init__(self, features: int = 8, heads: int = 2):
+        super().__init__()
+        self.heads = heads
+        parts = {name: nn.Linear(features, features) for name in ("query", "key", "value", "out", "mlp")}
+        self.linear, self.norms = nn.ModuleDict(parts), nn.ModuleDict({n: nn.BatchNorm1d(features) for n in parts})
+        self.neurons = nn.ModuleDict({name: neuron.LIFNode(v_threshold=0.5) for name in (*parts, "scores")})
+
+    def part(self, name, x):
+        return self.neurons[name](self.norms[name](self.linear[name](x).transpose(1, 2)).transpose(1, 2))
+
+    def forward(self, x):
+        shape = x.shape
+        q, k, v = (
+            self.part(name, x).unflatten(2, (self.heads, -1)).transpose(1, 2) for name in ("query", "key", "value")
+        )
+        y = ((q @ k.transpose(-2, -1)) @ v * 0.25).transpose(1, 2).reshape(shape)
+        x = x + self.part("out", self.neurons["scores"](y))
+        return x + self.part("mlp", x)
+
+
+def test_attention_of_spikes():
+    tokens = nn.Conv2d(2, 8, 4, 4), nn.BatchNorm2d(8), neuron.LIFNode(), nn.Flatten(2), Tokens()
+    model = livelier(nn.Sequential(*tokens, Attention(), Attention(), nn.Linear(8, 5)))
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.constant_(module.bias, 1.0)
+    x = 3 * torch.rand(12, 3, 2, 12, 12, dtype=torch.float64)
+    fused = fastsnn.fuse(model, x, precision="float64")
+    wanted = by_itself(model, x)
+    assert isinstance(fused, FusedNetwork) and wanted.std() > 0.01
+    rates = [train.firing_rate() for train in fused.spikes(x).values()]
+    assert all(0.01 < rate < 0.95 for rate in rates), rates
+    # products and sums of the head are in another order than those of one step
+    assert (fused(x) - wanted).abs().max() < 1e-12
+
+
+class Tokens(nn.Module):
+    def forward(self, x):
+        return x.transpose(1, 2)
+
+
 def test_neurons_that_are_not_known_stay():
     model = livelier(
         nn.Sequential(nn.Linear(4, 6), neuron.IFNode(), nn.Linear(6, 5), neuron.QIFNode(), nn.Linear(5, 3))
