@@ -16,7 +16,8 @@ from torch.utils._pytree import TreeSpec, tree_unflatten
 from fastsnn.convert import movement, rules
 from fastsnn.convert.graph import Graph, Input, Node, Refused, channels_last
 from fastsnn.convert.padded import merge_padding
-from fastsnn.convert.rules.call import operator_of
+from fastsnn.convert.rules.call import SHAPELESS, operator_of
+from fastsnn.convert.rules.loose import Loose
 from fastsnn.convert.trace import traced
 from fastsnn.errors import ConversionError
 
@@ -108,8 +109,8 @@ class _Reader:
     def output(self, value: Any) -> Any:
         """A node, or a number or None that the module returns besides."""
         found = self.values[value] if isinstance(value, torch.fx.Node) else value
-        if isinstance(found, Tensor | list):
-            reason = "this output does not depend on the input"
+        if isinstance(found, Tensor | list | Loose):
+            reason = SHAPELESS if isinstance(found, Loose) else "this output does not depend on the input"
             found = self.graph.add("output", Refused(reason), (), (), "output")
         return found
 

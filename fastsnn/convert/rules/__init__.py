@@ -22,6 +22,7 @@ from fastsnn.convert.rules import (
     upsampling,
 )
 from fastsnn.convert.rules.call import Call, Refusal, constant
+from fastsnn.convert.rules.loose import Loose, applied, moved
 from fastsnn.convert.rules.move import move
 from fastsnn.convert.rules.reasons import REASONS
 
@@ -106,7 +107,9 @@ RULES: dict[str, Callable[..., Any]] = {
 def apply(graph: Graph, node: torch.fx.Node, operator: str, name: str, origin: str, args: tuple, kwargs: dict) -> Any:
     """The value of one exported operator: a Node, a constant, or a list of them."""
     call = Call(graph, node, operator, name, origin)
-    nodes = [a for a in tree_leaves((args, kwargs)) if isinstance(a, Node)]
+    leaves = tree_leaves((args, kwargs))
+    nodes = [leaf for leaf in leaves if isinstance(leaf, Node)]
+    apart = [leaf for leaf in leaves if isinstance(leaf, Loose)]
     try:
         if operator.startswith("_assert"):
             return None
@@ -115,17 +118,20 @@ def apply(graph: Graph, node: torch.fx.Node, operator: str, name: str, origin: s
         drawn = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
         if drawn and operator not in RULES and operator not in REASONS:
             raise Refusal("it draws random numbers, which a conversion would freeze")
-        if not nodes or operator in SHAPE_ONLY:
+        if not (nodes or apart) or operator in SHAPE_ONLY:
             return _constant(call, args, kwargs)
         if operator in IDENTITY:
-            return _same(nodes[0], node)
-        if any(isinstance(n.payload, Refused) for n in nodes) and (operator in MOVEMENT or operator in RULES):
+            return _same((nodes or apart)[0], node)
+        read = [*nodes, *(value.node for value in apart)]
+        if any(isinstance(n.payload, Refused) for n in read) and (operator in MOVEMENT or operator in RULES):
             # it might convert if its inputs did
             raise Refusal("")
         if operator in MOVEMENT:
-            return move(call, args, kwargs)
+            return moved(call, args, kwargs) if apart else move(call, args, kwargs)
         if operator not in RULES:
             raise Refusal(REASONS.get(operator, f"no spiking form is known for {operator}"))
+        if apart:
+            return applied(call, RULES[operator], args, kwargs)
         return RULES[operator](call, *args, **kwargs)
     except Refusal as refusal:
         reason = str(refusal)
@@ -133,10 +139,10 @@ def apply(graph: Graph, node: torch.fx.Node, operator: str, name: str, origin: s
         # a rule that meets arguments it was not written for must refuse, with all other refusals, and not end the list
         reason = f"{operator} with these arguments is not supported ({type(error).__name__}: {error})"
     shape = call.shape if node.meta.get("val") is not None else ()
-    return call.add(Refused(reason), *nodes, shape=shape)
+    return call.add(Refused(reason), *nodes, *(value.node for value in apart), shape=shape)
 
 
-def _same(value: Node, node: torch.fx.Node) -> Node:
+def _same(value: Node | Loose, node: torch.fx.Node) -> Node | Loose:
     """The value itself, of an operator that changes its memory or its floating dtype only."""
     dtype = node.meta["val"].dtype
     if not dtype.is_floating_point:
@@ -157,4 +163,5 @@ def _constant(call: Call, args: tuple, kwargs: dict) -> Any:
     """The value of an operator that reads only constants, or only the shape of a value."""
     kwargs = {k: v for k, v in kwargs.items() if k not in ("device", "pin_memory")}
     shaped = tree_map_only(Node, lambda n: movement.numbered(n.shape, 0, 0), (args, kwargs))
+    shaped = tree_map_only(Loose, lambda value: value.ids, shaped)
     return tree_map_only(Tensor, constant, call.target(*shaped[0], **shaped[1]))

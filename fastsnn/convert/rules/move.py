@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from fastsnn.convert import movement
 from fastsnn.convert.graph import Affine, Move, Node
 from fastsnn.convert.rules.call import SHAPELESS, Call, Refusal, per_sample
+from fastsnn.convert.rules.loose import loosened
 
 INFINITE = "it pads with infinite numbers, which has a spiking form only where a max pool behind it does so itself"
 
@@ -32,7 +33,9 @@ def move(call: Call, args: tuple, kwargs: dict) -> Any:
         raise Refusal(INFINITE)
     moves = movement.trace_movement(lambda ids: [a - b for a, b in zip(run(ids), shifts, strict=True)], shapes)
     if moves is None:
-        raise Refusal(SHAPELESS)
+        if len(nodes) > 1 or any(bool(shift.any()) for shift in shifts):
+            raise Refusal(SHAPELESS)
+        return loosened(call, nodes[0], args, kwargs)
     results = []
     for (index, shape), shift in zip(moves, shifts, strict=True):
         same = len(nodes) == 1 and shape == nodes[0].shape and movement.is_identity(index, shape)
