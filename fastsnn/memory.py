@@ -9,7 +9,7 @@ from torch import Tensor
 from fastsnn.drive import Steps
 from fastsnn.errors import OutOfMemory
 from fastsnn.prepared import Prepared
-from fastsnn.program import CountLayer, Layer, NeuronLayer, PlaneLayer
+from fastsnn.program import CountLayer, FunctionLayer, Layer, NeuronLayer, PlaneLayer
 from fastsnn.spikes import MAX_STEPS, word_dtype
 
 MIB = 2**20
@@ -36,7 +36,7 @@ def bytes_an_image(prepared: Prepared, steps: int) -> int:
             kept += (8 if layer.neuron.firing.counted else 4) * torch.Size(layer.shape).numel()
         stepwise = isinstance(prepared.drivers.get(name), Steps)
         currents = number * torch.Size(layer.shape).numel() if stepwise else 0
-        most = max(most, live + currents + _passing(layer, word))
+        most = max(most, live + currents + _passing(layer, word, T))
         for source in set(prepared.sources[name]):
             readers[source] -= 1
             if readers[source] == 0 and source in prepared.timed and source not in prepared.boundary:
@@ -44,8 +44,11 @@ def bytes_an_image(prepared: Prepared, steps: int) -> int:
     return fixed + most + kept
 
 
-def _passing(layer: Layer, word: int) -> int:
+def _passing(layer: Layer, word: int, T: int) -> int:
     """What a layer holds while it is computed and no longer."""
+    if isinstance(layer, FunctionLayer):
+        # sums, means, values of the function, and what they change by, each of 64 bits
+        return 4 * 8 * T * torch.Size(layer.shape).numel()
     if not isinstance(layer, CountLayer):
         return 0
     # the words of all windows, those to be added next to one another, and a third of them as sums and as carries

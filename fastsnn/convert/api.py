@@ -41,7 +41,7 @@ def convert(
 ) -> SpikingNetwork:
     """Converts a trained network into a spiking one; the given model is left untouched.
 
-    model        any module that torch.export can trace, with ReLU-like activations; used in eval mode
+    model        any module that torch.export can trace, with activations that become neurons; used in eval mode
     calibration  images as the model takes them: a tensor [N, C, ...], or an iterable of tensors or (images, labels)
                  batches such as a DataLoader; a few hundred are enough. Read once, but several times by methods that
                  correct layers. Or the path of a file that `snn.calibration.save` wrote for this very network: nothing

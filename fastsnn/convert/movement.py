@@ -36,15 +36,22 @@ def trace_movement(
     results = run(inputs)
     moves = []
     for out in [results] if isinstance(results, Tensor) else results:
-        if out.ndim < 2 or out.shape[0] != BATCH:
+        index = index_of(out, total)
+        if index is None:
             return None
-        first, second = out[0], out[1]
-        known = (first == first.round()) & (first >= 0) & (first <= total)
-        if not known.all() or not torch.equal(second, torch.where(first > 0, first + total, 0)):
-            return None
-        last = first.movedim(0, -1) if first.ndim > 1 else first
-        moves.append((last.to(torch.int64) - 1, tuple(last.shape)))
+        moves.append((index, tuple(index.shape)))
     return moves
+
+
+def index_of(ids: Tensor, total: int) -> Tensor | None:
+    """The index, channels last, of numbered elements [BATCH, C, *S] where each sample has its own; else None."""
+    if ids.ndim < 2 or ids.shape[0] != BATCH:
+        return None
+    first, second = ids[0], ids[1]
+    known = (first == first.round()) & (first >= 0) & (first <= total)
+    if not known.all() or not torch.equal(second, torch.where(first > 0, first + total, 0)):
+        return None
+    return (first.movedim(0, -1) if first.ndim > 1 else first).to(torch.int64) - 1
 
 
 def is_identity(index: Tensor, shape: Shape) -> bool:

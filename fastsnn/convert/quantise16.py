@@ -111,7 +111,8 @@ def to_int16(exact: Program, program: Program, ranges: dict[str, Range]) -> tupl
 def require_some(precision: str, program: Program, reasons: dict[str, str]) -> None:
     """Raises ConversionError with the reasons where every neuron layer has one against a precision."""
     if len(reasons) == len(program.neurons):
-        listed = "; ".join(f"{name}: {why}" for name, why in reasons.items())
+        named = {why: [name for name, own in reasons.items() if own == why] for why in reasons.values()}
+        listed = "; ".join(f"{', '.join(names)}: {why}" for why, names in named.items())
         raise ConversionError(f'precision "{precision}" fits none of the layers: {listed}')
 
 

@@ -101,6 +101,7 @@ def other_windows(m, x):
     [
         pytest.param(lambda m, x: x.flip(0), id="other order"),
         pytest.param(lambda m, x: x.transpose(0, 1).softmax(0).transpose(0, 1), id="function of moved ones"),
+        pytest.param(lambda m, x: x.reshape(-1, 3, 8).softmax(0).view(-1, 6, 8), id="function over merged ones"),
         pytest.param(lambda m, x: x + x.reshape(-1, 8)[:1], id="a sample for all"),
         *(pytest.param(f, id=f.__name__) for f in (joined, over_samples, rows_of_two_samples, other_windows)),
     ],

@@ -86,8 +86,11 @@ def applied(call: Call, rule: Rule, args: tuple, kwargs: dict) -> Any:
     if len(windows) > 1:
         raise Refusal(SHAPELESS)
     given, named = list(apart[0]), apart[1]
-    if call.operator in DIMENSIONED and given[1] >= 0:
-        given[1] += 1
+    if call.operator in DIMENSIONED:
+        dim = given[1] % (len(call.logical) + 1)
+        if dim == 0:
+            raise Refusal(SHAPELESS)
+        given[1] = dim + 1
     return _together(rule(Elsewhere(call, (windows.pop(), *call.logical)), *given, **named))
 
 
@@ -97,27 +100,17 @@ def _values(*arguments: Any) -> list[Loose | Node]:
 
 def _settled(call: Call, value: Loose) -> Loose | Node:
     """A node again where samples come first."""
-    index = _of_first(value.ids, value.size)
+    index = movement.index_of(value.ids, value.size)
     if index is None:
         return value
     return call.add(Move(index), value.node, shape=tuple(index.shape))
-
-
-def _of_first(ids: Tensor, size: int) -> Tensor | None:
-    """The index, channels last, of numbers [B, ..] where each sample has its own; None elsewhere."""
-    if ids.ndim < 2 or ids.shape[0] != movement.BATCH:
-        return None
-    first, second = ids[0], ids[1]
-    if not bool((first <= size).all()) or not torch.equal(second, torch.where(first > 0, first + size, 0)):
-        return None
-    return (first.movedim(0, -1) if first.ndim > 1 else first).to(torch.int64) - 1
 
 
 def _apart(call: Call, value: Loose) -> Node:
     """[B * windows, ..] as a node [B, windows, ..]."""
     if value.ids.shape[0] % movement.BATCH:
         raise Refusal(SHAPELESS)
-    index = _of_first(value.ids.unflatten(0, (movement.BATCH, -1)), value.size)
+    index = movement.index_of(value.ids.unflatten(0, (movement.BATCH, -1)), value.size)
     if index is None:
         raise Refusal(SHAPELESS)
     return call.add(Move(index), value.node, shape=tuple(index.shape), suffix=".windows")
