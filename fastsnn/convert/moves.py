@@ -13,7 +13,20 @@ from fastsnn.windows import Shape
 
 # of one value, each element by itself
 ELEMENTWISE = {"silu", "gelu", "hardswish", "hardsigmoid", "sigmoid", "log_sigmoid", "tanh", "elu", "selu", "celu"}
-ELEMENTWISE |= {"mish", "softplus", "square", "abs", "pow", "relu", "clamp"}
+ELEMENTWISE |= {
+    "mish",
+    "softplus",
+    "square",
+    "abs",
+    "pow",
+    "relu",
+    "clamp",
+    "exp",
+    "log",
+    "sqrt",
+    "rsqrt",
+    "reciprocal",
+}
 
 
 def settled(graph: Graph) -> Graph:

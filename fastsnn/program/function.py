@@ -97,7 +97,8 @@ class FunctionLayer(Layer):
             total = total if state is None else total.add_(state[i])
             sums.append(total[-1].clone())
             means.append((total / one if differential else total / (one * n)).flatten(0, 1))
-        found = self._of(means).unflatten(0, (T, -1))
+        # a function that is not finite at the means of the first steps gives nothing there
+        found = self._of(means).unflatten(0, (T, -1)).nan_to_num(0.0, 0.0, 0.0)
         n = steps[1:].to(found.dtype).reshape(T, *[1] * (found.ndim - 1)) * one
         if not differential:
             found = found.mul_(n).round_() if exact else found.mul_(n)

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 ACTIVATIONS = {"relu", "relu_", "hardtanh", "hardtanh_", "clamp", "clamp_", "clamp_min", "clamp_min_", "threshold"}
 ACTIVATIONS |= {"threshold_"}
 # functions of two values
-PRODUCTS = {"mul", "bmm", "maximum"}
+PRODUCTS = {"mul", "div", "bmm", "maximum"}
 
 
 @dataclass

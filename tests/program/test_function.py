@@ -63,6 +63,16 @@ def test_sums_in_fixed_point_lose_nothing():
     assert (layer.dense([x[0].long()]) - 2**20 * F.silu(x[0] / 2.0**20)).abs().max() <= 0.5
 
 
+def test_what_is_not_finite_at_first_is_nothing():
+    x, y = numbers(2)
+    y[:2] = 0
+    n = torch.arange(1, 10, dtype=torch.float64).reshape(9, 1, 1, 1)
+    got = over_time(function("div.Tensor", sources=2), [x, y])
+    wanted = (x.cumsum(0) / y.cumsum(0)) * n
+    assert torch.equal(got[:2], torch.zeros_like(got[:2])) and got.isfinite().all()
+    assert ((got.cumsum(0) - wanted)[2:].abs() < 1e-10 * wanted[2:].abs().clamp(min=1)).all()
+
+
 def test_steps_by_themselves():
     (x,) = numbers()
     assert torch.equal(over_time(function("silu.default", stepwise=True), [x], (4,)), F.silu(x))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fastsnn.convert.graph import Add, Affine, Neuron, Node, Potential
 from fastsnn.convert.rules.call import Call, Refusal, affine, column, parameter, per_sample
-from fastsnn.convert.rules.function import function
+from fastsnn.convert.rules.function import function, over
 
 
 def relu(call: Call, x: Node) -> Node:
@@ -65,6 +65,9 @@ def hardtanh(call: Call, x: Node, low: float = -1.0, high: float = 1.0) -> Node:
 def maximum(call: Call, x: Any, y: Any = None, *rest: Any) -> Node:
     if isinstance(x, Node) and isinstance(y, Node):
         return function(call, x, y)
+    if isinstance(x, Node) and isinstance(y, int):
+        # over a dimension, of which the places of the largest are the second result
+        return over(call, x, y, *rest)
     _require_constant(x, y)
     node, other = (x, y) if isinstance(x, Node) else (y, x)
     return clamp(call, node, other)

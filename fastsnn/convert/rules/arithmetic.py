@@ -33,8 +33,12 @@ def mul(call: Call, x: Any, y: Any) -> Node:
 
 
 def div(call: Call, x: Any, y: Any, rounding_mode: str | None = None) -> Node:
-    if isinstance(y, Node) or rounding_mode is not None:
-        raise Refusal("a division by a value that depends on the input, or with rounding, is not supported")
+    if rounding_mode is not None:
+        raise Refusal("a division with rounding is not supported")
+    if isinstance(y, Node):
+        if isinstance(x, Node):
+            return function(call, x, y)
+        raise Refusal("a constant divided by a value is not supported, but its product with the reciprocal is")
     return affine(call, x, 1.0 / torch.as_tensor(y, dtype=torch.float64))
 
 

@@ -10,7 +10,21 @@ from fastsnn.convert.rules.call import SHAPELESS, Call, Refusal
 from fastsnn.program.operators import Place, plain
 
 SMOOTH = {"silu", "gelu", "hardswish", "hardsigmoid", "sigmoid", "log_sigmoid", "tanh", "elu", "selu", "celu", "mish"}
-SMOOTH |= {"softplus", "square", "abs"}
+SMOOTH |= {
+    "softplus",
+    "square",
+    "abs",
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "sqrt",
+    "rsqrt",
+    "reciprocal",
+    "sin",
+    "cos",
+    "erf",
+}
 
 
 def function(call: Call, *args: Any, **kwargs: Any) -> Node:
@@ -26,17 +40,14 @@ def function(call: Call, *args: Any, **kwargs: Any) -> Node:
     return call.add(Function(str(call.target), arguments), *nodes)
 
 
-def over(call: Call, x: Node, dim: int, *rest: Any, **kwargs: Any) -> Node:
-    """Softmax and its like, over a dimension of each sample."""
-    if dim % (len(x.shape) + 1) == 0:
+def over(call: Call, x: Node, *args: Any, **kwargs: Any) -> Node:
+    """One over dimensions of each sample, such as softmax or a norm."""
+    schema = [argument.name for argument in call.node.target._schema.arguments[1:]]  # type: ignore[union-attr]
+    dims = (dict(zip(schema, args, strict=False)) | kwargs).get("dim")
+    dims = [dims] if isinstance(dims, int) else dims
+    if not dims or any(dim % (len(x.shape) + 1) == 0 for dim in dims):
         raise Refusal(SHAPELESS)
-    return function(call, x, dim, *rest, **kwargs)
-
-
-def power(call: Call, x: Any, exponent: Any) -> Node:
-    if not isinstance(x, Node) or not isinstance(exponent, int | float) or exponent < 1 or exponent != int(exponent):
-        raise Refusal("a power has a spiking form only with a whole exponent of 1 or more")
-    return function(call, x, exponent)
+    return function(call, x, *args, **kwargs)
 
 
 def product(call: Call, x: Node, y: Node) -> Node:

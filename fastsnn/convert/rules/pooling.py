@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fastsnn.convert.graph import MaxPool, Node, Refused, Window
 from fastsnn.convert.rules.call import Call, Refusal, each, moved
+from fastsnn.convert.rules.function import over
 from fastsnn.windows import Pooling, window_index
 
 
@@ -113,7 +114,8 @@ def sum_over(call: Call, x: Node, dims: Any = None, keepdim: bool = False, *, dt
 def max_over(call: Call, x: Node, dims: Any = (), keepdim: bool = False) -> Node:
     positions = list(range(2, len(x.shape) + 1))
     if sorted(d % (len(x.shape) + 1) for d in dims) != positions or not positions:
-        raise Refusal("a maximum over samples or channels has no spiking form, only over all positions")
+        # no max pool, but a function of the means
+        return over(call, x, dims, keepdim)
     sizes, ones = x.shape[:-1], (1,) * len(positions)
     pool = MaxPool(Pooling(sizes, sizes, (0,) * len(sizes), ones))
     out = call.add(pool, x, shape=(*ones, x.shape[-1]))
