@@ -1,5 +1,6 @@
 """What every test runs under: a fixed seed, poisoned memory, GPU kernels interpreted or emulated without a GPU."""
 
+import gc
 import os
 import random
 from pathlib import Path
@@ -28,6 +29,14 @@ DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
 LONG = ("tests/gpu/", "test_portable", "test_methods_backends", "test_network_triton", "test_exported", "distributed/")
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_collection():
+    # nothing of what is imported is garbage
+    gc.disable()
+    yield
+    gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # processes take files in this order: none is left with a long one when the others have finished
     items.sort(key=lambda item: not any(part in item.nodeid for part in LONG))
@@ -41,6 +50,14 @@ settings.load_profile("fastsnn")
 def seeded():
     random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def only_young_garbage():
+    # half a million objects are there before the first test: to go through them takes half a second each time, which
+    # is most of a test that looks at memory, and a quarter of one that captures a network
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
