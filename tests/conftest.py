@@ -13,8 +13,12 @@ from hypothesis import settings
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
+import exporting
+
 from fastsnn import _env, _triton
 from fastsnn.testing import emulator
+
+exporting.quicken()
 
 if not torch.cuda.is_available():
     emulator.install()
