@@ -214,7 +214,7 @@ def reason() -> str | None:
 def figures(launch: Launch) -> Figures:
     """Disassembles a launch's kernel. Raises BackendUnavailable where Triton's folder and PATH lack NVIDIA's tools."""
     kernel, metadata = launch.kernel, launch.kernel.metadata
-    instructions, loop = _instructions(_tool("nvdisasm", kernel.asm["cubin"], "-c"))
+    instructions, loop = _instructions(_tool("nvdisasm", kernel.asm["cubin"], "-c", "-ndf"))
     names = list(map(_opcode, instructions))
     of = [name[0] for name in names]
     loads = ["128" in name for name in names if name[0] in ("LDG", "LDGSTS")]
