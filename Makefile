@@ -71,13 +71,11 @@ gpu:  ## GPU tests and benchmarks, under ten minutes; PYTHON=python3 as it is if
 # A second copy of the package, whose C++ watches its memory, and emulated CUDA kernels theirs; Python itself is not built
 # so, hence the preloading. Triton's kernels are not C++: they are left out.
 SANITIZED := build/sanitized
-# what the tests run on here, beside which nothing else has to be built
-BEST := from fastsnn import _native; print(_native.load().instruction_sets()[0])
 SANITIZERS = $(foreach lib,libasan.so libubsan.so,$(shell $${CXX:-g++} -print-file-name=$(lib)))
 
 sanitize: $(VENV)/.extra-test  ## the C++ under AddressSanitizer and UndefinedBehaviorSanitizer
 	@rm -rf $(SANITIZED)
-	@FASTSNN_SANITIZE=1 FASTSNN_ISA=$$($(BIN)/python -c '$(BEST)') $(PIP) --no-deps --target $(SANITIZED) .
+	@FASTSNN_SANITIZE=1 $(PIP) --no-deps --target $(SANITIZED) .
 	@TRITON_INTERPRET=0 FASTSNN_SANITIZE=1 PYTHONPATH=$(SANITIZED) LD_PRELOAD="$(SANITIZERS)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	    $(PYTEST) tests/ops tests/test_native.py $(ARGS)
 

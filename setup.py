@@ -4,7 +4,6 @@ Environment:
     FASTSNN_NATIVE_MODULE=0   build no native module; the reference backend (plain PyTorch) still runs everything
     FASTSNN_WERROR=1          compiler warnings are errors
     FASTSNN_SANITIZE=1        with AddressSanitizer and UndefinedBehaviorSanitizer, for `make sanitize`
-    FASTSNN_ISA=avx2          with one instruction set beside the baseline, for machines that are known
     MAX_JOBS                  how many files are compiled at once; unset: one a core
 """
 
@@ -124,14 +123,9 @@ def native_module() -> dict:
                     return False
             return True
 
-    only = os.environ.get("FASTSNN_ISA", "")
-    if only not in ("", "baseline", *(name.removesuffix(".cpp") for name in INSTRUCTION_SETS)):
-        sys.exit(f"fastsnn: FASTSNN_ISA must be one of csrc/isa, without .cpp, got {only!r}")
-    left_out = {f"csrc/isa/{name}" for name in INSTRUCTION_SETS if only and name != f"{only}.cpp"}
     extension = Pybind11Extension(
         "fastsnn._cpu",
-        [path for path in relative("*.cpp") if path not in {*GPU_SOURCES, *left_out}],
-        define_macros=[("FASTSNN_ONLY", only)] if only else [],
+        [path for path in relative("*.cpp") if path not in GPU_SOURCES],
         include_dirs=["csrc"],
         depends=relative("*.h") + relative("*.inc"),
         cxx_std=17,  # pybind11 adds -fvisibility=hidden

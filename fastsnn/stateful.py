@@ -5,6 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from fastsnn.ops._changes import changes, takes
 from fastsnn.prepared import Prepared
 from fastsnn.program import FunctionLayer, PotentialLayer
 
@@ -43,5 +44,10 @@ def applied(run: Run, layer: FunctionLayer, results: dict[str, Tensor], T: int) 
         # what is given in the first steps counts as the mean over them
         steps.clamp_(max=run.prepared.wake)
     before = run.running.get(layer.name)
+    exact = not inputs[0].is_floating_point() and not (layer.stepwise or run.prepared.differential)
+    if exact and run.prepared.native and takes(layer.operator, inputs):
+        inputs = [x.contiguous() for x in inputs]
+        out, run.running[layer.name] = changes(layer.operator, inputs, steps, layer.exponent or 0, before)
+        return out
     out, run.running[layer.name] = layer.over_time(inputs, steps, before, run.prepared.differential)
     return out

@@ -1,6 +1,7 @@
 // Kernels that go through neurons one by one, for Python.
 #include <pybind11/stl.h>
 
+#include <array>
 #include <optional>
 #include <tuple>
 #include <vector>
@@ -130,6 +131,33 @@ void totals(const std::vector<Scaled>& terms, const std::vector<address>& others
     });
 }
 
+// What is summed over the steps so far: of x, of y, and what the last step found.
+using Sums = std::array<address, 3>;
+
+void changes(Function function, address x, address y, i64 T, i64 N, i64 M, i64 row, i64 spread, double one,
+             address steps, const Sums& before, const Sums& after, address result, int threads) {
+    const ChangesCall call{at<const std::int32_t>(x),
+                           at<const std::int32_t>(y),
+                           T,
+                           N,
+                           M,
+                           row,
+                           spread,
+                           one,
+                           at<const double>(steps),
+                           at<const i64>(before[0]),
+                           at<const i64>(before[1]),
+                           at<const double>(before[2]),
+                           at<i64>(after[0]),
+                           at<i64>(after[1]),
+                           at<double>(after[2]),
+                           at<std::int32_t>(result)};
+    Tape::make([=] {
+        parallel_ranges(N, NEURON_GRAIN, threads,
+                        [&](i64 begin, i64 end) { kernels().changes(call, function, begin, end); });
+    });
+}
+
 }  // namespace
 
 void elementwise(py::module_& m) {
@@ -138,6 +166,11 @@ void elementwise(py::module_& m) {
     m.def("emit", &emit);
     m.def("restart", &restart);
     m.def("totals", &totals);
+    py::enum_<Function>(m, "Function")
+        .value("product", Function::product)
+        .value("hardswish", Function::hardswish)
+        .value("hardsigmoid", Function::hardsigmoid);
+    m.def("changes", &changes);
 
     m.def("pack", [](address spikes, address words, i64 T, i64 N, int word_bytes) {
         Tape::make([=] { kernels().pack(at<const std::uint8_t>(spikes), at<void>(words), word_bytes, T, N); });

@@ -6,9 +6,7 @@
 namespace fastsnn {
 namespace {
 
-#if defined(FASTSNN_ONLY)
-const Kernels* const ALL[] = {&FASTSNN_ONLY, &baseline};
-#elif defined(__x86_64__)
+#if defined(__x86_64__)
 const Kernels* const ALL[] = {&avx512vbmi2, &avx512, &avx2, &baseline};
 #else
 const Kernels* const ALL[] = {&baseline};

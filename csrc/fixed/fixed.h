@@ -47,4 +47,23 @@ struct TotalsCall {
     std::int32_t* result;  // [N], saturated to +-(2^30 - 1)
 };
 
+// Of one number, or of two.
+enum class Function { product, hardswish, hardsigmoid };
+
+// round(n f(m) 2^E) at each step less that of the step before, m the sums over the n steps so far, over n 2^E.
+struct ChangesCall {
+    const std::int32_t* x;  // [T, N]
+    const std::int32_t* y;  // the second factor of a product: [T, M]
+    std::int64_t T, N, M;
+    std::int64_t row, spread;         // elements of a row; rows of x that one of y is for
+    double one;                       // 2^E
+    const double* steps;              // [T + 1], n before these steps and after each of them
+    const std::int64_t* x_before;     // [N]
+    const std::int64_t* y_before;     // [M]
+    const double* last_before;        // [N]; null: these are the first steps
+    std::int64_t *x_after, *y_after;  // alike, after the last
+    double* last_after;
+    std::int32_t* result;  // [T, N], saturated to +-(2^30 - 1)
+};
+
 }  // namespace fastsnn
