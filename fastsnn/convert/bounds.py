@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from fastsnn.convert.graph import Add, Affine, Function, Graph, MaxPool, Move, Neuron, Node, Window
+from fastsnn.program.operators import short
 
 Bounds = tuple[float, float]
 ANY: Bounds = (-math.inf, math.inf)
@@ -62,11 +63,12 @@ def _bounds(node: Node, inputs: list[Bounds]) -> Bounds:
         case Window(index, weight):
             return _window(inputs[0], weight.masked_fill(index < 0, 0))
         case Function(operator, arguments):
-            name = operator.split(".")[1].strip("_")
+            name = short(operator)
             if name == "mul":
                 return _times(*inputs)
             if name in ("elu", "celu"):
-                alpha = arguments[0][1] if len(arguments[0]) > 1 else 1.0
+                given, named = arguments
+                alpha = given[1] if len(given) > 1 else named.get("alpha", 1.0)
                 return -abs(alpha), math.inf
             return RANGES.get(name, ANY)
     return ANY

@@ -85,7 +85,8 @@ class _Lowering:
         given: Mapping[str, Given] | None,
         uncounted: Set[str],
     ) -> None:
-        self.graph, self.units, self.neuron, self.given, self.uncounted = graph, units, neuron, given, uncounted
+        self.graph, self.units, self.neuron, self.uncounted = graph, units, neuron, uncounted
+        self.given, self.stepwise = given or {}, given is not None
         self.users = graph.users()
         self.values: dict[str, Stored | Pending] = {}
         self.layers: dict[str, Layer] = {}
@@ -115,9 +116,9 @@ class _Lowering:
             case MaxPool(pooling, policy):
                 return self.max_pool(node, pooling, policy)
             case Neuron(given=str(name)):
-                return self.spike(node, (self.given or {})[name])
+                return self.spike(node, self.given[name])
             case Potential(name, shows):
-                return self.integrate(node, (self.given or {})[name], shows)
+                return self.integrate(node, self.given[name], shows)
             case Neuron(bound):
                 return self.fire(node, bound)
             case Function(operator, arguments):
@@ -235,7 +236,7 @@ class _Lowering:
     def apply(self, node: Node, operator: str, arguments: Any) -> Stored:
         """Of means over time, or, in a network with neurons of its own, of each step."""
         sources = [self.plain(name).layer.name for name in node.inputs]
-        how = (operator, arguments, self.given is not None)
+        how = (operator, arguments, self.stepwise)
         return Stored(self.add(FunctionLayer(node.name, node.shape, (node.name,), sources, *how)))
 
     def current(self, node: Node) -> Pending:

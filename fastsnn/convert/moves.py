@@ -9,24 +9,9 @@ from torch import Tensor
 
 from fastsnn.convert import movement
 from fastsnn.convert.graph import Add, Affine, Function, Graph, Move, Neuron, Node, reduced
+from fastsnn.convert.rules.function import ELEMENTWISE
+from fastsnn.program.operators import short
 from fastsnn.windows import Shape
-
-# of one value, each element by itself
-ELEMENTWISE = {"silu", "gelu", "hardswish", "hardsigmoid", "sigmoid", "log_sigmoid", "tanh", "elu", "selu", "celu"}
-ELEMENTWISE |= {
-    "mish",
-    "softplus",
-    "square",
-    "abs",
-    "pow",
-    "relu",
-    "clamp",
-    "exp",
-    "log",
-    "sqrt",
-    "rsqrt",
-    "reciprocal",
-}
 
 
 def settled(graph: Graph) -> Graph:
@@ -100,7 +85,7 @@ class _Settling:
             case Neuron(bound, None):
                 return node.payload if bound is None or bound.numel() == 1 else None
             case Function(operator):
-                alone = len(node.inputs) == 1 and operator.split(".")[1] in ELEMENTWISE
+                alone = len(node.inputs) == 1 and short(operator) in ELEMENTWISE
                 return node.payload if alone else None
         return None
 

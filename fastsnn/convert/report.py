@@ -26,6 +26,7 @@ from fastsnn.program import (
     ValueLayer,
     WindowTerm,
 )
+from fastsnn.program.operators import short
 
 # where an operator is that no submodule holds
 TOP = "the top module"
@@ -129,7 +130,7 @@ def _kind(layer: Layer, inner: bool, layers: Mapping[str, Layer]) -> str:
     if isinstance(layer, RouteLayer):
         return "route of spikes" if layer.spiking and inner else "route"
     if isinstance(layer, FunctionLayer):
-        return layer.operator.split(".")[1].strip("_")
+        return short(layer.operator)
     if isinstance(layer, PotentialLayer):
         return "membrane potential" if layer.shows != "current" else "synaptic current"
     if isinstance(layer, ValueLayer):

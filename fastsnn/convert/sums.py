@@ -112,11 +112,9 @@ def _of_offset(summand: Summand, scale: Tensor) -> Tensor:
     conv, offset, shape = summand.payload, summand.source.offset, summand.source.layer.shape
     if isinstance(conv, Conv) and offset.ndim < 2:
         # what all positions have alike is summed over the channels first, so that one is left to convolve
-        outputs, per_group = conv.weight.shape[:2]
-        each = offset.expand(shape[-1]).reshape(conv.groups, 1, per_group).expand(-1, outputs // conv.groups, -1)
-        weight = (conv.weight * each.reshape(outputs, per_group, *[1] * (len(shape) - 1))).sum(1, keepdim=True)
-        conv, offset, shape = replace(conv, weight=weight, groups=1), torch.ones_like(ONE), (*shape[:-1], 1)
-        return conv_term(conv, "", summand.shape, ONE, scale)(offset.expand(shape)[None].contiguous())[0]
+        weight = conv_term(conv, "", summand.shape, offset, scale).weight.sum(1, keepdim=True)
+        one = replace(conv, weight=weight, groups=1)
+        return conv_term(one, "", summand.shape, ONE, ONE)(weight.new_ones(1, *shape[:-1], 1))[0]
     plain = replace(summand, source=Stored(summand.source.layer))
     return term(plain, scale)(offset.expand(shape)[None].contiguous())[0]
 

@@ -11,7 +11,7 @@ from fastsnn.ops._step import LIMIT
 from fastsnn.program.axes import channels_last, logical
 from fastsnn.program.fixed import fixed_input
 from fastsnn.program.layers import Layer
-from fastsnn.program.operators import argument, function
+from fastsnn.program.operators import argument, function, short
 from fastsnn.windows import Shape
 
 
@@ -20,7 +20,7 @@ def products(operator: str, inputs: Sequence[Shape], shape: Shape) -> int:
 
     inputs, shape   of what it reads and gives, channels last: the last dimension that users see is the last but one
     """
-    name = operator.split(".")[1]
+    name = short(operator)
     if name == "mul":
         return prod(shape)
     if name in ("matmul", "bmm"):

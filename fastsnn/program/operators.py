@@ -37,6 +37,11 @@ def function(name: str) -> Any:
     return operator
 
 
+def short(name: str) -> str:
+    """What an operator is called whatever its overload, and whether or not it is torch's own twin of another."""
+    return name.split(".")[1].strip("_")
+
+
 def plain(value: Any) -> Any:
     """An argument as data that JSON can hold. Raises TypeError where it has no such form."""
     if isinstance(value, Place):

@@ -92,10 +92,9 @@ RULES: dict[str, Callable[..., Any]] = {
     "amax": pooling.max_over,
     "mean": pooling.mean_over,
     "sum": pooling.sum_over,
-    **dict.fromkeys(function.SMOOTH, function.function),
+    **dict.fromkeys(function.ELEMENTWISE, function.function),
     **dict.fromkeys(("softmax", "_softmax", "log_softmax", "_log_softmax"), function.over),
     **dict.fromkeys(("linalg_vector_norm", "amin", "var", "std"), function.over),
-    "pow": function.function,
     "layer_norm": norms.layer_norm,
     "rms_norm": norms.rms_norm,
     "group_norm": norms.group_norm,
@@ -111,6 +110,7 @@ def apply(graph: Graph, node: torch.fx.Node, operator: str, name: str, origin: s
     leaves = tree_leaves((args, kwargs))
     nodes = [leaf for leaf in leaves if isinstance(leaf, Node)]
     apart = [leaf for leaf in leaves if isinstance(leaf, Loose)]
+    read = [*nodes, *(value.node for value in apart)]
     try:
         if operator.startswith("_assert"):
             return None
@@ -119,11 +119,10 @@ def apply(graph: Graph, node: torch.fx.Node, operator: str, name: str, origin: s
         drawn = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
         if drawn and operator not in RULES and operator not in REASONS:
             raise Refusal("it draws random numbers, which a conversion would freeze")
-        if not (nodes or apart) or operator in SHAPE_ONLY:
+        if not read or operator in SHAPE_ONLY:
             return _constant(call, args, kwargs)
         if operator in IDENTITY:
             return _same((nodes or apart)[0], node)
-        read = [*nodes, *(value.node for value in apart)]
         if any(isinstance(n.payload, Refused) for n in read) and (operator in MOVEMENT or operator in RULES):
             # it might convert if its inputs did
             raise Refusal("")
@@ -140,7 +139,7 @@ def apply(graph: Graph, node: torch.fx.Node, operator: str, name: str, origin: s
         # a rule that meets arguments it was not written for must refuse, with all other refusals, and not end the list
         reason = f"{operator} with these arguments is not supported ({type(error).__name__}: {error})"
     shape = call.shape if node.meta.get("val") is not None else ()
-    return call.add(Refused(reason), *nodes, *(value.node for value in apart), shape=shape)
+    return call.add(Refused(reason), *read, shape=shape)
 
 
 def _same(value: Node | Loose, node: torch.fx.Node) -> Node | Loose:

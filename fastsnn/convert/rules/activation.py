@@ -34,9 +34,8 @@ def clamp(call: Call, x: Node, low: Any = None, high: Any = None) -> Node:
         return _bounded(call, x, high)
     # max(low, x) = max(0, x - low) + low
     least = torch.as_tensor(low, dtype=torch.float64)
-    raised = affine(call, x, 1.0, -least)
-    most = None if high is None or isinstance(high, Node) else torch.as_tensor(high, dtype=torch.float64) - least
-    return affine(call, _bounded(call, raised, high if isinstance(high, Node) else most), 1.0, least)
+    most = high if high is None or isinstance(high, Node) else torch.as_tensor(high, dtype=torch.float64) - least
+    return affine(call, _bounded(call, affine(call, x, 1.0, -least), most), 1.0, least)
 
 
 def _bounded(call: Call, x: Node, high: Any) -> Node:

@@ -9,22 +9,10 @@ from fastsnn.convert.graph import Function, Node
 from fastsnn.convert.rules.call import SHAPELESS, Call, Refusal
 from fastsnn.program.operators import Place, plain
 
-SMOOTH = {"silu", "gelu", "hardswish", "hardsigmoid", "sigmoid", "log_sigmoid", "tanh", "elu", "selu", "celu", "mish"}
-SMOOTH |= {
-    "softplus",
-    "square",
-    "abs",
-    "exp",
-    "expm1",
-    "log",
-    "log1p",
-    "sqrt",
-    "rsqrt",
-    "reciprocal",
-    "sin",
-    "cos",
-    "erf",
-}
+# of one value, each element by itself
+ELEMENTWISE = {"silu", "gelu", "hardswish", "hardsigmoid", "sigmoid", "log_sigmoid", "tanh", "elu", "selu", "celu"}
+ELEMENTWISE |= {"mish", "softplus", "square", "abs", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "reciprocal"}
+ELEMENTWISE |= {"sin", "cos", "erf", "pow"}
 
 
 def function(call: Call, *args: Any, **kwargs: Any) -> Node:

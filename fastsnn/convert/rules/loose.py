@@ -16,10 +16,10 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from fastsnn.convert import movement
 from fastsnn.convert.graph import Move, Node
 from fastsnn.convert.rules.call import SHAPELESS, Call, Refusal
+from fastsnn.convert.rules.function import ELEMENTWISE
 
 Rule = Callable[..., Any]
-# of one value, each element by itself
-EACH = {"relu", "gelu", "silu", "dropout"}
+EACH = ELEMENTWISE | {"relu", "dropout"}
 # a dimension that is counted from the front is one further back where windows are one
 DIMENSIONED = {"softmax", "_softmax", "log_softmax", "_log_softmax"}
 MERGED = DIMENSIONED | {"mul", "div", "add", "sub", "matmul", "bmm", "scaled_dot_product_attention", "layer_norm"}
@@ -33,6 +33,11 @@ class Loose:
 
     node: Node
     ids: Tensor
+
+    @classmethod
+    def of(cls, node: Node) -> "Loose":
+        """All elements of a node, in their order."""
+        return cls(node, movement.numbered(node.shape, 1, int(torch.Size(node.shape).numel())))
 
     @property
     def size(self) -> int:
@@ -51,10 +56,9 @@ class Elsewhere(Call):
         return self._logical
 
 
-def loosened(call: Call, x: Node, args: tuple, kwargs: dict) -> Any:
+def loosened(call: Call, args: tuple, kwargs: dict) -> Any:
     """What movement leaves of a value, wherever its samples are then; one value, or a list."""
-    found = Loose(x, movement.numbered(x.shape, 1, int(torch.Size(x.shape).numel())))
-    return moved(call, *tree_map_only(Node, lambda _: found, (args, kwargs)))
+    return moved(call, *tree_map_only(Node, Loose.of, (args, kwargs)))
 
 
 def moved(call: Call, args: tuple, kwargs: dict) -> Any:
@@ -118,8 +122,7 @@ def _apart(call: Call, value: Loose) -> Node:
 
 def _together(node: Node) -> Loose:
     """A node [B, windows, ..] as the value [B * windows, ..]."""
-    size = int(torch.Size(node.shape).numel())
-    return Loose(node, movement.numbered(node.shape, 1, size).flatten(0, 1))
+    return Loose(node, Loose.of(node).ids.flatten(0, 1))
 
 
 def _rows(call: Call, rule: Rule, x: Any, weight: Any, bias: Any = None) -> Any:
@@ -138,5 +141,4 @@ def _rows(call: Call, rule: Rule, x: Any, weight: Any, bias: Any = None) -> Any:
     # channels last: [features, rows] are rows as users see them, [B, rows, features]
     source = call.add(Move(index), x.node, shape=tuple(index.shape), suffix=".rows")
     out = rule(call, source, weight, bias)
-    numbers = movement.numbered(out.shape, 1, int(torch.Size(out.shape).numel()))
-    return _settled(call, Loose(out, numbers[own, number].reshape(*x.ids.shape[:-1], -1)))
+    return _settled(call, Loose(out, Loose.of(out).ids[own, number].reshape(*x.ids.shape[:-1], -1)))

@@ -35,7 +35,7 @@ def move(call: Call, args: tuple, kwargs: dict) -> Any:
     if moves is None:
         if len(nodes) > 1 or any(bool(shift.any()) for shift in shifts):
             raise Refusal(SHAPELESS)
-        return loosened(call, nodes[0], args, kwargs)
+        return loosened(call, args, kwargs)
     results = []
     for (index, shape), shift in zip(moves, shifts, strict=True):
         same = len(nodes) == 1 and shape == nodes[0].shape and movement.is_identity(index, shape)
