@@ -42,6 +42,8 @@ INSTRUCTION_SETS = {
     "avx512.cpp": AVX512,
     "avx512vbmi2.cpp": [*AVX512, "-mavx512vbmi2", "-mavx512vpopcntdq"],
 }
+# of avx512vbmi2.cpp, where the compiler knows them: registers of matrices
+MATRICES = ["-mamx-tile", "-mamx-int8"]
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 
@@ -95,6 +97,8 @@ def native_module() -> dict:
                     extension.extra_link_args.append("-fopenmp")
             else:
                 print("fastsnn: the compiler has no -fopenmp; the kernels will run on one thread")
+            if X86 and all(map(self._takes, MATRICES)):
+                INSTRUCTION_SETS["avx512vbmi2.cpp"].extend(MATRICES)
             compile_one = self.compiler._compile
 
             def compile_with_flags(obj, src, ext, cc_args, extra_postargs, pp_opts):

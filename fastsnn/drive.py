@@ -18,7 +18,7 @@ from fastsnn.neurons import Adaptive, Synaptic
 from fastsnn.ops import conv_if, if_constant, if_steps, linear_if
 from fastsnn.ops._by_backend import FIXED, NEURONS, PLANS
 from fastsnn.ops._layer_gpu import GpuPlan
-from fastsnn.ops._plan import VECTORS, Plan
+from fastsnn.ops._plan import VECTORS, Plan, single_ways
 from fastsnn.program import Layer, NeuronLayer, Term
 from fastsnn.totals import StepTotals
 
@@ -191,8 +191,8 @@ class Events(Driver):
         if self._backend == "native":
             whole = not self.grouped and not self.weights[0].is_floating_point()
             other = ("words",) if self.grouped else ("streams",) if whole else ()
-            code = ((1, "code"),) if whole else ()
-            return (None, *((v, way) for way in ("lists", *other) for v in VECTORS), *code)
+            single = ((1, way) for way in single_ways() if whole)
+            return (None, *((v, way) for way in ("lists", *other) for v in VECTORS), *single)
         return (None,)
 
     def choose(self, choice: Choice) -> None:

@@ -7,7 +7,7 @@ namespace fastsnn {
 namespace {
 
 #if defined(__x86_64__)
-const Kernels* const ALL[] = {&avx512vbmi2, &avx512, &avx2, &baseline};
+const Kernels* const ALL[] = {&amx, &avx512vbmi2, &avx512, &avx2, &baseline};
 #else
 const Kernels* const ALL[] = {&baseline};
 #endif

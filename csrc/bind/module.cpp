@@ -201,6 +201,10 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("openmp", &openmp);
     m.def("instruction_sets", &fastsnn::instruction_sets);
     m.def("codes", [] { return fastsnn::kernels().codes && fastsnn::Executable::available(); });
+    m.def("tiles", [] {
+        constexpr const char* names[] = {"none", "emulated", "hardware"};
+        return names[static_cast<int>(kernels().tiles)];
+    });
     m.def("select_instruction_set", &fastsnn::select_instruction_set);
     m.def("instruction_set", [] { return std::string(kernels().name); });
 
@@ -216,6 +220,7 @@ PYBIND11_MODULE(_cpu, m) {
         .value("lists", fastsnn::Way::lists)
         .value("streams", fastsnn::Way::streams)
         .value("code", fastsnn::Way::code)
+        .value("tiles", fastsnn::Way::tiles)
         .value("words", fastsnn::Way::words);
 
     py::class_<Tape>(m, "Tape")
@@ -244,6 +249,7 @@ PYBIND11_MODULE(_cpu, m) {
         .def_property_readonly("vectors", [](const fastsnn::Plan& p) { return p.layer().vectors; })
         .def_property_readonly("streamed", [](const fastsnn::Plan& p) { return p.layer().streamed; })
         .def_property_readonly("coded", [](const fastsnn::Plan& p) { return p.layer().coded; })
+        .def_property_readonly("tiled", [](const fastsnn::Plan& p) { return p.layer().tiles != fastsnn::Tiles::none; })
         .def_property_readonly("positions", [](const fastsnn::Plan& p) { return p.layer().positions; })
         .def_property_readonly("weight_bytes", [](const fastsnn::Plan& p) { return p.layer().weight_bytes; })
         .def_property_readonly("number", [](const fastsnn::Plan& p) { return p.number(); })

@@ -21,7 +21,8 @@ enum class Number { i16, i32, wide, f32, f64 };
 struct Kernels {
     const char* name;
     int vector_bytes;
-    bool codes;  // whether spikes can become code
+    bool codes;   // whether spikes can become code
+    Tiles tiles;  // what computes products
     bool (*supported)();
 
     Needs (*layer_needs)(const Layer&, const Call&, Number);
@@ -48,6 +49,7 @@ extern const Kernels baseline;
 extern const Kernels avx2;
 extern const Kernels avx512;
 extern const Kernels avx512vbmi2;
+extern const Kernels amx;
 #endif
 
 }  // namespace fastsnn

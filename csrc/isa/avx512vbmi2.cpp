@@ -1,5 +1,8 @@
-// Compiled with the flags that setup.py gives to this file: AVX-512 that also compresses bytes and counts bits.
+// Compiled with the flags that setup.py gives to this file: AVX-512 that also compresses bytes and counts bits; and, if
+// the compiler knows them, the registers of matrices.
 #if defined(__x86_64__)
+#include "common/tiles.h"
+
 #define FASTSNN_ISA isa_avx512vbmi2
 #define FASTSNN_TABLE avx512vbmi2
 
@@ -12,4 +15,19 @@ static bool supported() {
 }
 
 #include "isa/kernels.inc"
+
+// The same kernels, with products in the processor's registers.
+static bool with_tiles() {
+#if defined(__AMX_INT8__)
+    return supported() && fastsnn::tiles_available();
+#else
+    return false;
+#endif
+}
+
+namespace fastsnn {
+
+constexpr Kernels amx = FASTSNN_ISA::table("amx", Tiles::hardware, with_tiles);
+
+}  // namespace fastsnn
 #endif

@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "common/rule.h"
+#include "layer/tiles.h"
 
 namespace fastsnn {
 
@@ -32,6 +33,10 @@ struct EventTerm {
     std::int64_t first_row;      // of this term in a block
     std::int64_t run_rows;       // from one run to the next
     std::int64_t planes;         // digits of how many inputs of a pool spike, where they are counted; else 1
+    // of products: tiles of a run, and whether a strip's inputs of a row are brought together for it, or those of each
+    // position lie once for all strips
+    std::int64_t run_tiles;
+    bool gathered;
 };
 
 // A convolution whose outputs read few channels (depthwise, residual connections, small groups): every word is looked
@@ -53,6 +58,9 @@ struct Layer {
     std::int64_t rows;                             // of a block, without the row of zeros behind them
     bool streamed;  // whether each run of rows is summed by itself, and has a row of zeros of its own
     bool coded;     // whether spikes can become code as well: one register a block
+    Tiles tiles;    // what computes its sums as products, if they are
+    std::int64_t unit_tiles;
+    const TileBlock* tile_blocks;  // [blocks]
     std::int64_t taps;
     std::int64_t index_bytes;
     std::int64_t weight_bytes;  // of all blocks

@@ -11,6 +11,7 @@
 
 #include "common/executable.h"
 #include "common/threads.h"
+#include "layer/tiling.h"
 #include "layer/ways.h"
 #include "layer/weights.h"
 
@@ -163,12 +164,17 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
         }
     };
     coded_always_ = way == Way::code;
-    if (parted && (coded_always_ || (way == Way::chosen && vectors == 0 && code_pays(la))) && kernels.codes &&
-        Executable::available()) {
+    const bool tiles_chosen = way == Way::chosen && vectors == 0 && kernels.tiles == Tiles::hardware && tiles_pay(la);
+    if (parted && kernels.tiles != Tiles::none && (way == Way::tiles || tiles_chosen)) {
+        shape(1);
+        la.tiles = lay_tiles(la) ? kernels.tiles : Tiles::none;
+    }
+    if (la.tiles == Tiles::none && parted && (coded_always_ || (way == Way::chosen && vectors == 0 && code_pays(la))) &&
+        kernels.codes && Executable::available()) {
         shape(1);
         la.coded = la.streamed = split(events, coded_channels);
     }
-    if (!la.coded) {
+    if (la.tiles == Tiles::none && !la.coded) {
         shape(vectors ? vectors : default_vectors(lanes, outputs, out[2], rows, kernels.vector_bytes, grouped, whole));
         if (parted && (way == Way::streams || (way == Way::chosen && streams_pay(la)))) {
             const i64 row_bytes = la.vectors * kernels.vector_bytes;
@@ -199,6 +205,22 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
     la.weights = weights_.get();
     la.tap_weights = tap_weights_.get();
     pack(la, number_, events, masks, weights_.get(), tap_weights_.get());
+    if (la.tiles != Tiles::none) {
+        const std::vector<std::vector<char>> blocks = tiles_of(la, number_);
+        la.weight_bytes = 0;
+        for (const std::vector<char>& block : blocks) {
+            la.weight_bytes += static_cast<i64>(block.size());
+        }
+        weights_.reset(allocate(static_cast<std::size_t>(la.weight_bytes)));
+        char* to = static_cast<char*>(weights_.get());
+        for (const std::vector<char>& block : blocks) {
+            const i64 units = static_cast<i64>(block.size()) / (la.unit_tiles * TILE_BYTES);
+            tile_blocks_.push_back({to, units / (la.block_lanes / TILE_COLUMNS)});
+            to = std::copy(block.begin(), block.end(), to);
+        }
+        la.weights = nullptr;
+        la.tile_blocks = tile_blocks_.data();
+    }
 }
 
 // Splits the events into terms of at most so many channels, whose pools are counted, if that is possible.

@@ -19,8 +19,9 @@ struct TermSpec {
 
 // How rows of weights are found: from the lists of one strip, summed at once; from streams, part by part
 // (streams_cpu.inc); by code that spikes become (code_cpu.inc); or, of grouped convolutions, by looking at every word.
-// What a layer cannot do is taken from lists.
-enum class Way { chosen, lists, streams, code, words };
+// Or all of them are multiplied, as matrices of 8-bit numbers (tiled_cpu.inc). What a layer cannot do is taken from
+// lists.
+enum class Way { chosen, lists, streams, code, tiles, words };
 
 class Plan {
   public:
@@ -55,6 +56,7 @@ class Plan {
     bool coded_always_;               // or where it pays
     std::vector<std::size_t> order_;  // which input each of the layer's terms reads
     std::unique_ptr<void, Free> weights_, tap_weights_;
+    std::vector<TileBlock> tile_blocks_;
 };
 
 }  // namespace fastsnn

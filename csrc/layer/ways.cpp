@@ -14,6 +14,9 @@ constexpr i64 CHUNK_BYTES = 24 * 1024, MOST_OFFSETS = 1 << 16;
 // Inputs of a row, each time its digits, whose code is kept at most.
 constexpr i64 MOST_CODED = 1 << 20;
 
+// Of an image's outputs: fewer do not pay for what is made once for all.
+constexpr i64 FEW_POSITIONS = 4;
+
 template <class F>
 bool all_events(const Layer& layer, F holds) {
     return std::all_of(layer.event, layer.event + layer.events, holds);
@@ -27,6 +30,14 @@ bool tall_and_flat(const Layer& layer) {
 bool by_amd() {
 #if defined(__x86_64__)
     return __builtin_cpu_is("amd");
+#else
+    return false;
+#endif
+}
+
+bool by_intel() {
+#if defined(__x86_64__)
+    return __builtin_cpu_is("intel");
 #else
     return false;
 #endif
@@ -59,11 +70,26 @@ bool streams_pay(const Layer& layer) {
     return tall_and_flat(layer) && layer.out[0] * layer.out[1] * layer.out[2] >= FEW_POSITIONS;
 }
 
-// An addition of two registers costs half of one that loads, where a processor does two a cycle and one load. What
-// it costs to change code that has run is known of AMD's only.
+// An addition of two registers costs half of one that loads, where a processor does two a cycle and one load. To change
+// code that has run costs Intel's processors several times as much as AMD's: there a spike has to reach many outputs.
 bool code_pays(const Layer& layer) {
-    constexpr i64 FEW_POSITIONS = 4;
-    return by_amd() && tall_and_flat(layer) && layer.out[0] * layer.out[1] * layer.out[2] >= FEW_POSITIONS;
+    constexpr i64 MANY_OUTPUTS = 1024;
+    if (!tall_and_flat(layer) || layer.out[0] * layer.out[1] * layer.out[2] < FEW_POSITIONS) {
+        return false;
+    }
+    i64 outputs = 0;  // that a spike reaches
+    for (int i = 0; i < layer.events; ++i) {
+        const EventTerm& e = layer.event[i];
+        const i64 reads = e.kernel[0] * e.kernel[1] * e.kernel[2], steps = e.stride[0] * e.stride[1] * e.stride[2];
+        outputs = std::max(outputs, layer.channels * reads / steps);
+    }
+    const bool counted = !all_events(layer, [](const EventTerm& e) { return digits_of(e) == 1; });
+    return by_amd() || (by_intel() && !counted && outputs >= MANY_OUTPUTS);
+}
+
+// A product takes the same time whatever spikes, and code of large layers less at usual rates.
+bool tiles_pay(const Layer& layer) {
+    return !code_pays(layer) && layer.out[0] * layer.out[1] * layer.out[2] >= FEW_POSITIONS;
 }
 
 // To write code takes as long as to run it a few times: it has to be run often, or neurons the steps to spike in many.

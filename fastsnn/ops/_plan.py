@@ -15,7 +15,12 @@ from fastsnn.spikes import word_dtype
 NUMBERS = {torch.int16: "i16", torch.int32: "i32", torch.float32: "f32", torch.float64: "f64"}
 # how many registers a block of outputs may take, and how its weights are found: what there is to choose from
 VECTORS = (1, 2, 4, 8)
-WAYS = ("chosen", "lists", "streams", "code", "words")
+WAYS = ("chosen", "lists", "streams", "code", "tiles", "words")
+
+
+def single_ways() -> tuple[str, ...]:
+    """Ways that take one register, as far as this processor may gain by them."""
+    return ("code", "tiles") if _native.load().tiles() == "hardware" else ("code",)
 
 
 class Plan:
@@ -31,9 +36,10 @@ class Plan:
     vectors     registers of a block, one of VECTORS; 0 chooses by the layer's shape
     way         one of WAYS. "lists" of the spikes that one output sums; "streams" of those that a row of outputs sums,
                 one part of the weights after another (convolutions without groups in fixed point); "code" that these
-                become (the same, with AVX-512 and one register); "words" looks at every word of grouped convolutions
-                at every step. What a layer cannot do is done from lists. Never a different result, and neither is
-                `vectors`
+                become (the same, with AVX-512 and one register); "tiles" multiplies all of them with the weights, as
+                matrices of 8-bit numbers (the same again, fast with AMX only); "words" looks at every word of grouped
+                convolutions at every step. What a layer cannot do is done from lists. Never a different result, and
+                neither is `vectors`
     bias_varies the calls may bring any biases, below 2^30 in fixed point; else such as do not reach beyond `bias`
 
     reset       as in operators: "soft", "hard", or a code of `fastsnn.firing`
@@ -98,9 +104,9 @@ class Plan:
 
     @property
     def way(self) -> str:
-        """How weights are found: "lists", "streams", "code" or "words"."""
-        if self._plan.coded:
-            return "code"
+        """How weights are found: "lists", "streams", "code", "tiles" or "words"."""
+        if self._plan.coded or self._plan.tiled:
+            return "code" if self._plan.coded else "tiles"
         return "streams" if self._plan.streamed else "words" if self._way == "words" else "lists"
 
     @property

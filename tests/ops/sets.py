@@ -21,3 +21,8 @@ def using(name: str) -> Iterator[None]:
 def codes() -> bool:
     """Whether spikes become code on this machine, with the instruction set in force."""
     return _native.load().codes()
+
+
+def tiles() -> bool:
+    """Whether sums can be products, with the instruction set in force."""
+    return _native.load().tiles() != "none"

@@ -9,18 +9,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from planned import SHAPES, UNIT, layer, plan_of, same
 from sets import SETS, codes, using
 
 from fastsnn import _native
-from fastsnn.ops._plan import Plan
 from fastsnn.ops.conv_if import reference
-from fastsnn.ops.conv_if.op import output_shape
 from fastsnn.spikes import word_dtype
 from fastsnn.testing.cases import random_words
 
 pytestmark = pytest.mark.skipif(_native.reason() is not None, reason=str(_native.reason()))
-
-UNIT = {torch.int16: 2**7, torch.int32: 2**14}
 
 
 @pytest.fixture(params=[name for name in SETS if name.startswith("avx512")])
@@ -31,58 +28,12 @@ def instruction_set(request):
         yield request.param
 
 
-def layer(seed, dtype, size, kernel, channels, outputs, T, batch=2, stride=1, rate=1, inputs=1, padding=None):
-    """A convolution's arguments: words with anything behind step T, of neurons that spike at a rate of 1 / 2^rate."""
-    g = torch.Generator().manual_seed(seed)
-    dims = len(size)
-    padding = [k // 2 for k in kernel] if padding is None else padding
-    words = []
-    for _ in range(inputs):
-        some = random_words(g, (batch, *size, channels), 32)
-        for _ in range(rate - 1):
-            some &= random_words(g, some.shape, 32)
-        silent = torch.rand(some.shape, generator=g) < 0.4
-        words.append(torch.where(silent, torch.zeros_like(some), some).to(word_dtype(T)))
-    weight = [(torch.randint(-5, 8, (outputs, channels, *kernel), generator=g) * UNIT[dtype]).to(dtype) for _ in words]
-    theta = (torch.randint(20, 60, (outputs,), generator=g) * UNIT[dtype]).to(dtype)
-    bias = (torch.randint(-3, 4, (T, *[1] * (dims + 1), outputs), generator=g) * UNIT[dtype]).to(dtype)
-    geometry = [stride] * dims * inputs, padding * inputs, [1] * dims * inputs, [1] * inputs, "soft", ">="
-    return (words, weight, theta // 2, theta, bias, T, *geometry)
-
-
-def plan_of(args, way="code"):
-    words, weights, v, theta, bias, _, *geometry = args
-    *numbers, groups, reset, comparator = geometry
-    dims = words[0].ndim - 2
-    shape = output_shape(words[0], weights[0], *(n[:dims] for n in numbers))
-    inputs = [w.shape[1:] for w in words]
-    return Plan(inputs, weights, shape, theta, v, bias, *numbers, groups, reset, comparator, 0, way), shape
-
-
-def same(args, plan, shape):
-    got, want = plan(args[0], args[5]), reference.conv_if(*args, shape)
-    return all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
-
-
-SHAPES = {
-    "several parts of the channels": {"size": (5, 7), "kernel": (3, 3), "channels": 300, "outputs": 40},
-    "neighbours share a block": {"size": (6, 11), "kernel": (3, 3), "channels": 9, "outputs": 5},
-    "positions that nobody reads": {"size": (7, 10), "kernel": (1, 1), "channels": 70, "outputs": 33, "stride": 3},
-    "padding beyond the kernel": {"size": (3, 4), "kernel": (2, 2), "channels": 5, "outputs": 70, "padding": [3, 4]},
-    "a whole row is a segment": {"size": (2, 150), "kernel": (3, 5), "channels": 17, "outputs": 20},
-    "several images a band": {"size": (2, 2), "kernel": (3, 3), "channels": 130, "outputs": 64, "batch": 9},
-    "deep": {"size": (2, 3, 4), "kernel": (2, 3, 1), "channels": 20, "outputs": 12},
-    "one position": {"size": (1, 1), "kernel": (1, 1), "channels": 257, "outputs": 70, "batch": 5},
-    "several inputs": {"size": (4, 5), "kernel": (3, 3), "channels": 33, "outputs": 34, "inputs": 3},
-}
-
-
 @pytest.mark.parametrize("dtype", [torch.int16, torch.int32])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("T", [1, 8, 16, 17, 32])
 def test_code_of_every_shape_gives_the_same(instruction_set, dtype, shape, T):
     args = layer(T, dtype, T=T, **shape)
-    plan, out = plan_of(args)
+    plan, out = plan_of(args, "code")
     assert plan.way == "code" and plan._plan.instruction_set == instruction_set
     for threads in (1, 3):
         torch.set_num_threads(threads)
@@ -94,7 +45,7 @@ def test_any_number_of_spikes_of_a_neuron(instruction_set, rate):
     args = layer(rate, torch.int16, (6, 6), (3, 3), 64, 32, 16, rate=rate)
     args[0][0][0, 0] = -1
     args[0][0][0, 1] = 0
-    assert same(args, *plan_of(args))
+    assert same(args, *plan_of(args, "code"))
 
 
 @given(
@@ -103,7 +54,7 @@ def test_any_number_of_spikes_of_a_neuron(instruction_set, rate):
 )  # fmt: skip
 def test_any_convolution(seed, dtype, height, width, channels, outputs, T, stride, rate):
     args = layer(seed, dtype, (height, width), (3, 3), channels, outputs, T, stride=stride, rate=rate)
-    assert same(args, *plan_of(args))
+    assert same(args, *plan_of(args, "code"))
 
 
 def test_steps_may_change_from_call_to_call():
@@ -111,7 +62,7 @@ def test_steps_may_change_from_call_to_call():
     plans = {T: layer(3, torch.int16, (4, 4), (3, 3), 40, 40, T) for T in (32, 1, 16, 5, 17, 2)}
     for _ in range(2):
         for args in plans.values():
-            assert same(args, *plan_of(args))
+            assert same(args, *plan_of(args, "code"))
 
 
 @pytest.mark.parametrize("way", ["code", "chosen"])
@@ -128,7 +79,7 @@ def test_few_steps_and_few_outputs_may_take_the_streams_of_the_same_weights(way)
 def test_threads_of_python_have_memory_of_their_own():
     torch.set_num_threads(1)
     layers = [layer(i, torch.int16, (8, 8), (3, 3), 20 + 30 * i, 40, 16) for i in range(4)]
-    made = [(args, *plan_of(args)) for args in layers]
+    made = [(args, *plan_of(args, "code")) for args in layers]
 
     def run(i):
         return same(*made[i % len(made)])
@@ -146,7 +97,7 @@ def test_neurons_that_go_on_and_words_of_identities_are_computed_abreast():
     more = random_words(g, words[0].shape, 16)
     geometry = stride * 2, [1, 1, 0, 0], dilation * 2, [1, 40]
     both = ([*words, more], [*weights, shortcut], v, theta, bias, T, *geometry, *rules)
-    plan, shape = plan_of(both)
+    plan, shape = plan_of(both, "code")
     assert same(both, plan, shape)
     first = plan(both[0], T)
     again = plan(both[0], T, first[1])
@@ -160,6 +111,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 if libc.prctl(65, 1, 0, 0, 0) != 0:  # PR_SET_MDWE: no memory is written and executed
     sys.exit(77)
 import torch
+from fastsnn import _native
 from fastsnn.ops._plan import Plan
 words = torch.full((1, 8, 8, 40), 0x5a5a, dtype=torch.int64).to(torch.uint16)
 weight = torch.full((40, 40, 3, 3), 7, dtype=torch.int16)
@@ -167,6 +119,7 @@ theta = torch.tensor(4000, dtype=torch.int16)
 args = ([(8, 8, 40)], [weight], (1, 8, 8, 40), theta, theta // 2, None, [1, 1], [1, 1], [1, 1], [1], "soft", ">=")
 lists, code = Plan(*args, 0, "lists"), Plan(*args, 0, "code")
 assert code.way == "lists", code.way
+_native.load().select_instruction_set(next(name for name in _native.load().instruction_sets() if name != "amx"))
 assert Plan(*args).way == "streams"
 assert all(torch.equal(a, b) for a, b in zip(lists([words], 16), code([words], 16)))
 """
