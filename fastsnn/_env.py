@@ -8,7 +8,7 @@ BACKEND: str | None = os.environ.get("FASTSNN_BACKEND") or None
 # FASTSNN_DATA: folder with the data sets and weights that the example and the data tests use.
 DATA: str | None = os.environ.get("FASTSNN_DATA") or None
 
-# FASTSNN_CPU_ISA: baseline | avx2 | avx512 | avx512vbmi2; unset: the best instruction set that the processor has.
+# FASTSNN_CPU_ISA: baseline | avx2 | avx512 | avx512vbmi2 | amx; unset: the best instruction set that the processor has.
 CPU_ISA: str | None = os.environ.get("FASTSNN_CPU_ISA") or None
 
 # FASTSNN_CACHE: folder for what was measured on this machine, such as tile sizes; unset: ~/.cache/fastsnn.

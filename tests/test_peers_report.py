@@ -116,6 +116,10 @@ def test_the_table_of_fake_rows(bench):
     )
     assert missing == "- net, T = 16, batch 1, sinabs: no result: pip install: no network"
     assert bench.report.render(rows[-1:]) == f"{bench.report.NONE}\n\n{missing}"
+    elsewhere = [row | {"processor": "CPU Y"} for row in rows[:2]]
+    *_, other, more = bench.report.headline(rows, [elsewhere]).split("\n\n")
+    assert other == "CPU Y (avx2): " + bench.report._ahead(rows[:2]) and other.endswith("int16 6.7 to 6.7.")
+    assert f"\n\n## CPU Y (avx2)\n\n{bench.report.render(elsewhere)}" in bench.report.whole(rows, [elsewhere])
     early = [fake(bench, "torch", 8.0, T=4), *rows]
     assert bench.report.headline(early) == bench.report.headline(rows)
     image, whole, *_ = bench.report.whole(early).split("\n\n")
@@ -168,7 +172,8 @@ def test_the_chart_has_ours_first_and_every_opponent(bench):
 @pytest.mark.parametrize("file, kind", [("README.md", "headline"), ("docs/peers.md", "whole")])
 def test_the_documents_have_the_peers_of_the_rows(bench, file, kind):
     text, render = (ROOT / file).read_text(), getattr(bench.report, kind)
-    tables = [render(bench.rows.latest(path)) for path in sorted(bench.report.ROWS.glob("*.jsonl"))] or [render([])]
+    rows = [bench.rows.latest(path) for path in sorted(bench.report.ROWS.glob("*.jsonl"))]
+    tables = [render(first, [other for other in rows if other is not first]) for first in rows] or [render([])]
     assert any(f"{bench.report.BEGIN}\n{table}\n{bench.report.END}" in text for table in tables)
 
 

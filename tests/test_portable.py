@@ -58,6 +58,6 @@ def test_the_layer_on_64_bit_arm(tmp_path):
 def test_clang_compiles_every_instruction_set(tmp_path, name):
     more = ["-mavx2"]
     more += ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"] if name != "avx2" else []
-    more += ["-mavx512vbmi2", "-mavx512vpopcntdq"] if name == "avx512vbmi2" else []
+    more += ["-mavx512vbmi2", "-mavx512vpopcntdq", "-mamx-tile", "-mamx-int8"] if name == "avx512vbmi2" else []
     run("clang++", *FLAGS, *more, "-mbmi", "-mbmi2", "-mpopcnt", f"-I{CSRC}", "-c", CSRC / "isa" / f"{name}.cpp",
         "-o", tmp_path / "kernels.o")  # fmt: skip

@@ -1,6 +1,6 @@
 """The tables and pictures of fastsnn beside its peers, made from rows: the README's, and docs/peers.md, which has all.
 
-python -m peers.report             rewrites them from this machine's newest rows
+python -m peers.report             rewrites them from this machine's newest rows, with those of others behind them
 python -m peers.report --check     exits 1 where one of the two has other tables
 """
 
@@ -54,21 +54,25 @@ def sentence(row: Row) -> str:
     )
 
 
-def headline(rows: Sequence[Row]) -> str:
-    """What the README has: the chart, and the cases at its T."""
+def headline(rows: Sequence[Row], others: Sequence[Sequence[Row]] = ()) -> str:
+    """What the README has: the chart, and the cases at its T; of other devices how far ahead we are."""
     found = [row for row in rows if row["T"] == chart.T]
     image = f"![Time of each way to run the same networks](docs/{CHART})" if chart.panels(rows) else ""
-    return f"{render(found, image)}\n\n[docs/{PAGE}](docs/{PAGE}) has every T and batch that was measured."
+    elsewhere = [f"{_processor(other)}: {_ahead(_timed(other))}" for other in others]
+    more = f"[docs/{PAGE}](docs/{PAGE}) has every T and batch that was measured."
+    return "\n\n".join((render(found, image), *elsewhere, more))
 
 
-def whole(rows: Sequence[Row]) -> str:
-    """What the page of all cases has."""
-    return render(rows, f"![Times faster than the fastest peer, over T and batch]({HEAT})" if ahead(rows) else "")
+def whole(rows: Sequence[Row], others: Sequence[Sequence[Row]] = ()) -> str:
+    """What the page of all cases has: those of one device with a picture, then those of others."""
+    image = f"![Times faster than the fastest peer, over T and batch]({HEAT})" if ahead(rows) else ""
+    sections = [f"## {_processor(other)}\n\n{render(other)}" for other in others]
+    return "\n\n".join((render(rows, image), *sections))
 
 
 def render(rows: Sequence[Row], image: str = "") -> str:
     """A picture, table, what its numbers are, and what has none."""
-    timed = [row for row in rows if "opponent_ms" in row]
+    timed = _timed(rows)
     missing = "\n".join(f"- {sentence(row)}" for row in rows if "reason" in row)
     if not timed:
         return f"{NONE}\n\n{missing}" if missing else NONE
@@ -94,25 +98,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     path = ROWS / f"{args.device}.jsonl"
     rows = latest(path) if path.is_file() else []
+    others = [latest(other) for other in sorted(ROWS.glob("*.jsonl")) if other != path]
     new: dict[Path, str] = {}
-    for file, text in ((args.readme, headline(rows)), (args.docs / PAGE, whole(rows))):
+    for file, text in ((args.readme, headline(rows, others)), (args.docs / PAGE, whole(rows, others))):
         try:
             new[file] = rewritten(file.read_text(), text, BEGIN, END)
         except ValueError as error:
             print(f"peers: {file}: {error}", file=sys.stderr)
             return 2
-    others = [file for file, text in new.items() if text != file.read_text()]
+    old = [file for file, text in new.items() if text != file.read_text()]
     if args.check:
-        for file in others:
+        for file in old:
             print(f"peers: {file} has another table than {path.name}: run make peers", file=sys.stderr)
-        return int(bool(others))
+        return int(bool(old))
     if chart.panels(rows):
         chart.draw(rows, args.docs / CHART)
     if ahead(rows):
         heat.draw(rows, args.docs / HEAT)
-    for file in others:
+    for file in old:
         file.write_text(new[file])
     return 0
+
+
+def _timed(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if "opponent_ms" in row]
+
+
+def _processor(rows: Sequence[Row]) -> str:
+    return ", ".join(sorted({f"{row['processor']} ({row['instruction_set']})" for row in rows}))
 
 
 def _cells(group: dict[str, Row], ours: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -160,7 +173,7 @@ def _conditions(rows: Sequence[Row]) -> str:
     compiled = ", ".join(TITLES[name] for name in COMPILED if any(row["opponent"] == name for row in rows))
     return "\n".join(
         (
-            f"{all_of('processor')} ({all_of('instruction_set')}), {all_of('threads')} threads, "
+            f"{_processor(rows)}, {all_of('threads')} threads, "
             f"torch {all_of('torch')}, {when}, commit {commits}; {versions}.",
             "Milliseconds an image: the least of several rounds in which fastsnn, the dense network and the opponent "
             "take turns in one process; ratios are of one process each.",

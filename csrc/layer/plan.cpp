@@ -164,10 +164,10 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
         }
     };
     coded_always_ = way == Way::code;
-    const bool tiles_chosen = way == Way::chosen && vectors == 0 && kernels.tiles == Tiles::hardware && tiles_pay(la);
-    if (parted && kernels.tiles != Tiles::none && (way == Way::tiles || tiles_chosen)) {
+    const bool by_choice = way == Way::chosen && vectors == 0 && kernels.tiles == Tiles::hardware;
+    if (parted && kernels.tiles != Tiles::none && (way == Way::tiles || by_choice)) {
         shape(1);
-        la.tiles = lay_tiles(la) ? kernels.tiles : Tiles::none;
+        la.tiles = lay_tiles(la) && (!by_choice || tiles_pay(la)) ? kernels.tiles : Tiles::none;
     }
     if (la.tiles == Tiles::none && parted && (coded_always_ || (way == Way::chosen && vectors == 0 && code_pays(la))) &&
         kernels.codes && Executable::available()) {
