@@ -1,7 +1,7 @@
 // Compiled with the flags that setup.py gives to this file: AVX-512 that also compresses bytes and counts bits; and, if
 // the compiler knows them, the registers of matrices.
 #if defined(__x86_64__)
-#include "common/tiles.h"
+#include "common/matrices.h"
 
 #define FASTSNN_ISA isa_avx512vbmi2
 #define FASTSNN_TABLE avx512vbmi2
@@ -19,7 +19,7 @@ static bool supported() {
 // The same kernels, with products in the processor's registers.
 static bool with_tiles() {
 #if defined(__AMX_INT8__)
-    return supported() && fastsnn::tiles_available();
+    return supported() && fastsnn::matrices_available();
 #else
     return false;
 #endif

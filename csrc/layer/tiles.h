@@ -3,8 +3,8 @@
 //
 //   tile    what one product reads: 64 inputs at up to 16 steps; or 64 inputs' weights for 16 outputs
 //   plane   a digit of 8 bits, signed, of weights that are wider
-//   column  16 outputs of a block: every `columns`-th one, so that sums of two columns are one register of 16-bit
-//   numbers unit    one plane of one column: what is summed at once
+//   column  16 outputs of a block, every second one where it has two, whose sums are halves of one register then
+//   unit    one plane of one column: what is summed at once
 #pragma once
 
 #include <cstddef>

@@ -37,7 +37,7 @@ class DenseMacs:
             return Macs(int(linear_fan_out(node.payload.weight).sum()), node.payload.weight.numel())
         if isinstance(node.payload, Function):
             shapes = [self.graph.nodes[name].shape for name in node.inputs]
-            found = products(node.payload.operator, shapes, node.shape)
+            found = products(node.payload.operator, node.payload.arguments[0], shapes, node.shape)
             return Macs(found, found)
         if not isinstance(node.payload, Conv):
             return Macs(0, 0)

@@ -126,7 +126,8 @@ class _Reader:
         reaches: list[Reach] = []
         macs: list[Macs] = []
         if isinstance(layer, FunctionLayer):
-            once = products(layer.operator, [self.layers[source].shape for source in layer.sources], layer.shape)
+            read = [self.layers[source].shape for source in layer.sources]
+            once = products(layer.operator, layer.arguments[0], read, layer.shape)
             timed = next((source for source in layer.sources if source in self.timed), layer.sources[0])
             return [], [self.multiplied(layer, timed, once)] if once else []
         for term in layer.terms if isinstance(layer, NeuronLayer | ValueLayer) else ():

@@ -11,13 +11,14 @@ from fastsnn.ops._step import LIMIT
 from fastsnn.program.axes import channels_last, logical
 from fastsnn.program.fixed import fixed_input
 from fastsnn.program.layers import Layer
-from fastsnn.program.operators import argument, function, short
+from fastsnn.program.operators import argument, function, short, subscripts
 from fastsnn.windows import Shape
 
 
-def products(operator: str, inputs: Sequence[Shape], shape: Shape) -> int:
+def products(operator: str, arguments: Sequence[Any], inputs: Sequence[Shape], shape: Shape) -> int:
     """Multiplications of values with each other, for one image; in functions of one value there are none.
 
+    arguments       those without a name
     inputs, shape   of what it reads and gives, channels last: the last dimension that users see is the last but one
     """
     name = short(operator)
@@ -28,6 +29,10 @@ def products(operator: str, inputs: Sequence[Shape], shape: Shape) -> int:
     if name == "scaled_dot_product_attention":
         queries, keys, values = inputs
         return prod(queries) * keys[-3] + prod(shape) * values[-3]
+    if name == "einsum" and len(inputs) > 1:
+        seen = zip(subscripts(arguments[0]), inputs, strict=False)
+        # each subscript but that of the samples, once
+        return prod({n: size for term, (*s, c) in seen for n, size in zip(term[1:], (c, *s), strict=True)}.values())
     return 0
 
 

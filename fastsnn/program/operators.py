@@ -42,6 +42,13 @@ def short(name: str) -> str:
     return name.split(".")[1].strip("_")
 
 
+def subscripts(equation: str) -> list[str]:
+    """Of each operand of an einsum without an ellipsis, then of the result, which an equation need not have."""
+    given, arrow, out = equation.replace(" ", "").partition("->")
+    once = sorted(n for n in {*given} - {","} if given.count(n) == 1)
+    return [*given.split(","), out if arrow else "".join(once)]
+
+
 def plain(value: Any) -> Any:
     """An argument as data that JSON can hold. Raises TypeError where it has no such form."""
     if isinstance(value, Place):

@@ -102,6 +102,26 @@ def transformer():
     )  # fmt: skip
 
 
+@entry(bmm=None, _softmax=None)
+def einsums():
+    """Attention of two heads, and linear layers whose features are two dimensions or come first."""
+
+    def forward(m, x):
+        x = F.relu(m.patches(x)).flatten(2).transpose(1, 2)
+        q, k, v = (part(x).unflatten(2, (2, 4)) for part in (m.q, m.k, m.v))
+        scores = torch.einsum("n i h d, n j h d -> n h i j", q, k) / 2
+        x = F.relu(torch.einsum("hdk,nihd->nki", m.weight, torch.einsum("nhij,njhd->nihd", scores.softmax(-1), v)))
+        return m.fc(torch.einsum("ck,aki", m.matrix, x).mean(2))
+
+    body = Body(
+        forward, patches=nn.Conv2d(3, 8, 4, 4), q=nn.Linear(8, 8), k=nn.Linear(8, 8), v=nn.Linear(8, 8),
+        fc=nn.Linear(5, 4),
+    )  # fmt: skip
+    body.weight = nn.Parameter(torch.linspace(-9, 9, 48).sin().reshape(2, 4, 6))
+    body.matrix = nn.Parameter(torch.linspace(-5, 5, 30).cos().reshape(5, 6))
+    return body
+
+
 @entry(native_group_norm=None)
 def group_norm():
     layers = conv(3, 6), nn.ReLU(), conv(6, 6), nn.GroupNorm(2, 6), nn.ReLU(), Lambda(gap), nn.Linear(6, 4)
@@ -314,9 +334,41 @@ def test_other_methods(method):
     assert (snn(x) - snn.analog(x)).abs().mean() < 0.5 * snn.analog(x).abs().mean()
 
 
+@pytest.mark.parametrize(
+    ("equation", "shape", "why"),
+    [
+        ("nchw,mchw->nm", None, "mixes them"),
+        ("nchw,nchw->cn", None, "mixes them"),
+        ("...hw,...hw->...", None, "einsum with an ellipsis"),
+        ("nchw,c->nchw", (4,), "what the two share is summed"),
+        ("nchw,kh->nck", (5, 12), "nothing else is"),
+        ("nchw,ck,kd->nhwd", (4, 4), "linear layers are supported"),
+    ],
+)
+def test_einsums_that_are_refused(equation, shape, why):
+    constants = [torch.ones(shape)] * (equation.count(",")) if shape else None
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = conv(3, 4)
+
+        def forward(self, x):
+            x = F.relu(self.conv(x))
+            return torch.einsum(equation, x, *(constants or [x]))
+
+    with pytest.raises(ConversionError, match=why):
+        fastsnn.convert(Net().eval(), images(4).float())
+
+
 def test_a_profile_counts_products_of_every_step():
     snn = converted("transformer", "int32")
     rows = {row.layer: row for row in snn.report.rows}
     found = {facts.name: facts for facts in layout(snn.program, snn.report.rows, T, False)}
     assert rows["bmm"].macs.existing == 9 * 9 * 4 and found["bmm"].role == "numbers"
     assert found["bmm"].macs == ({"kind": "numbers", "source": "q.out", "once": 9 * 9 * 4, "times": T},)
+    snn = converted("einsums", "int32")
+    rows = {row.layer: row for row in snn.report.rows}
+    # two heads of four, of nine tokens; and each token's eight features become six
+    assert rows["einsum"].macs.existing == rows["einsum_1"].macs.existing == 2 * 9 * 9 * 4
+    assert sum(row.macs.existing for name, row in rows.items() if "einsum_2" in name or "relu_1" in name) == 9 * 8 * 6

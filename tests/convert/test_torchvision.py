@@ -12,6 +12,7 @@ CLASSES = 10
 # images no larger than the architecture needs: time goes into tracing, not into pixels
 SIZES = {
     "vit_b_16": 32,
+    "maxvit_t": 32,
     "swin_t": 32,
     "efficientnet_b0": 32,
     "mobilenet_v3_small": 32,
@@ -26,13 +27,14 @@ CONVERT = [
     "alexnet", "vgg11", "vgg11_bn", "vgg16", "vgg16_bn", "resnet18", "resnet34", "resnet50", "resnext50_32x4d",
     "wide_resnet50_2", "squeezenet1_1", "regnet_x_400mf", "densenet121", "googlenet", "inception_v3", "mobilenet_v2",
     "mnasnet1_0", "shufflenet_v2_x1_0", "regnet_y_400mf", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny",
-    "vit_b_16", "swin_t",
+    "vit_b_16", "swin_t", "maxvit_t",
 ]  # fmt: skip
 SLOW = {"wide_resnet50_2", "densenet121", "inception_v3", "efficientnet_b0"}
 # in short, since their tracing takes half a minute otherwise, and what attention is made of is there
 SHORT = {
     "vit_b_16": lambda: models.VisionTransformer(32, 8, 2, 2, 24, 48, num_classes=CLASSES),
     "swin_t": lambda: models.SwinTransformer([4, 4], 24, [2, 2], [3, 6], [4, 4], num_classes=CLASSES),
+    "maxvit_t": lambda: models.MaxVit((32, 32), 8, 2, [8, 16], [1, 1], 4, 0.0, num_classes=CLASSES),
 }
 
 

@@ -13,6 +13,7 @@ from fastsnn.convert.graph import Graph, Node, Refused
 from fastsnn.convert.rules import (
     activation,
     arithmetic,
+    einsum,
     function,
     linear,
     norms,
@@ -100,6 +101,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "group_norm": norms.group_norm,
     "instance_norm": norms.instance_norm,
     "scaled_dot_product_attention": function.attention,
+    "einsum": einsum.einsum,
     **dict.fromkeys(("dropout", "native_dropout", "feature_dropout", "alpha_dropout"), activation.dropout),
 }
 

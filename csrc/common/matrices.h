@@ -4,6 +4,6 @@
 namespace fastsnn {
 
 // Whether this process may use them. Asks the first time.
-bool tiles_available();
+bool matrices_available();
 
 }  // namespace fastsnn

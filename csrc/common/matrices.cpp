@@ -1,4 +1,4 @@
-#include "common/tiles.h"
+#include "common/matrices.h"
 
 #if defined(__x86_64__) && defined(__linux__)
 #include <cpuid.h>
@@ -25,7 +25,7 @@ bool ask() {
 
 }  // namespace
 
-bool tiles_available() {
+bool matrices_available() {
     static const bool available = ask();
     return available;
 }
