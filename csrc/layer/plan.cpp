@@ -167,7 +167,8 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
     const bool by_choice = way == Way::chosen && vectors == 0 && kernels.tiles == Tiles::hardware;
     if (parted && kernels.tiles != Tiles::none && (way == Way::tiles || by_choice)) {
         shape(1);
-        la.tiles = lay_tiles(la) && (!by_choice || tiles_pay(la)) ? kernels.tiles : Tiles::none;
+        la.tiles = lay_tiles(la) && (!by_choice || tiles_pay(la, widest(events, outputs, number_))) ? kernels.tiles
+                                                                                                    : Tiles::none;
     }
     if (la.tiles == Tiles::none && parted && (coded_always_ || (way == Way::chosen && vectors == 0 && code_pays(la))) &&
         kernels.codes && Executable::available()) {

@@ -88,15 +88,17 @@ bool code_pays(const Layer& layer) {
 }
 
 // A product takes the same time whatever spikes, and a tile that is not full as long as one that is; code of large
-// layers takes less at usual rates, and a single product no longer than its result to leave the register.
-bool tiles_pay(const Layer& layer) {
+// layers takes less at usual rates, unless weights have one digit, and a single product less than its result to leave
+// the register.
+bool tiles_pay(const Layer& layer, double widest) {
     constexpr i64 FEW_TILES = 2, TENTHS = 7;
+    constexpr double ONE_DIGIT = 127;
     i64 inputs = 0;
     for (int i = 0; i < layer.events; ++i) {
         const EventTerm& e = layer.event[i];
         inputs += e.kernel[0] * e.kernel[1] * e.span * e.channels;
     }
-    return !code_pays(layer) && layer.out[0] * layer.out[1] * layer.out[2] >= FEW_POSITIONS &&
+    return (widest <= ONE_DIGIT || !code_pays(layer)) && layer.out[0] * layer.out[1] * layer.out[2] >= FEW_POSITIONS &&
            layer.unit_tiles >= FEW_TILES && 10 * inputs >= TENTHS * layer.unit_tiles * TILE_DEPTH;
 }
 

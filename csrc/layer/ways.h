@@ -15,7 +15,7 @@ std::int64_t coded_channels(const EventTerm& e);
 std::int64_t digits_of(const EventTerm& e);
 
 // What is chosen, of layers that can.
-bool tiles_pay(const Layer& layer);  // its tiles are laid out
+bool tiles_pay(const Layer& layer, double widest);  // its tiles are laid out, and `widest` is its largest |weight|
 bool streams_pay(const Layer& layer);
 bool code_pays(const Layer& layer);
 // The same of T steps: a layer that can be coded has streams as well.

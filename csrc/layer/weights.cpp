@@ -59,6 +59,19 @@ double reach_of(const std::vector<TermSpec>& terms, i64 outputs) {
     return most;
 }
 
+template <class Source>
+double widest_of(const std::vector<TermSpec>& terms, i64 outputs) {
+    double most = 0;
+    for (const TermSpec& term : terms) {
+        const i64 taps = term.kernel[0] * term.kernel[1] * term.kernel[2];
+        const Source* w = static_cast<const Source*>(term.weight);
+        for (i64 i = 0; i < outputs * term.channels / term.groups * taps; ++i) {
+            most = std::max(most, std::abs(static_cast<double>(w[i])));
+        }
+    }
+    return most;
+}
+
 // Whether `times` taps in a row along dimension `d` always have one weight: a pool in front of the convolution.
 template <class Source>
 bool pooled(const TermSpec& term, i64 outputs, int d, i64 times) {
@@ -152,6 +165,12 @@ void pack_as(const Layer& layer, const std::vector<TermSpec>& events, const std:
 double reach(const std::vector<TermSpec>& terms, i64 outputs, Number number) {
     double result = 0;
     with_types(number, [&](auto, auto source) { result = reach_of<decltype(source)>(terms, outputs); });
+    return result;
+}
+
+double widest(const std::vector<TermSpec>& terms, i64 outputs, Number number) {
+    double result = 0;
+    with_types(number, [&](auto, auto source) { result = widest_of<decltype(source)>(terms, outputs); });
     return result;
 }
 

@@ -10,6 +10,9 @@ namespace fastsnn {
 // The largest sum of |weight| over what one output reads.
 double reach(const std::vector<TermSpec>& terms, std::int64_t outputs, Number number);
 
+// The largest |weight|.
+double widest(const std::vector<TermSpec>& terms, std::int64_t outputs, Number number);
+
 // How many positions along dimension `d` have one weight: a pool in front of the convolution.
 std::int64_t pool_of(const TermSpec& term, std::int64_t outputs, int d, Number number);
 
