@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from planned import SHAPES, layer, plan_of, same
-from sets import SETS, tiles, using
+from sets import SETS, codes, tiles, using
 
 from fastsnn import _native
 from fastsnn.ops._plan import Plan
@@ -126,7 +126,12 @@ def test_what_cannot_be_multiplied_is_taken_from_lists(instruction_set):
 
 
 def test_registers_are_chosen_where_there_are_some():
-    args = layer(0, torch.int16, (8, 8), (3, 3), 16, 16, 16)
+    """But for layers of many outputs, unless their weights have 8 bits, of tiles that are half empty, of one tile."""
+    words, weights, *rest = layer(0, torch.int32, (8, 8), (3, 3), 128, 128, 16)
+    many, narrow = (words, weights, *rest), (words, [w // 2**14 for w in weights], *rest)
+    cases = [(layer(0, torch.int16, (8, 8), (3, 3), 16, 16, 16), True), (many, False), (narrow, True)]
+    cases += [(layer(0, torch.int16, (8, 8), (k, k), n, 32, 16), False) for n, k in ((24, 3), (64, 1))]
     for name in SETS:
         with using(name):
-            assert (plan_of(args, "chosen")[0].way == "tiles") == (name == "amx")
+            for args, chosen in cases:
+                assert (plan_of(args, "chosen")[0].way == "tiles") == (name == "amx" and (chosen or not codes()))
