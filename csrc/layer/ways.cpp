@@ -27,19 +27,13 @@ bool tall_and_flat(const Layer& layer) {
            all_events(layer, [](const EventTerm& e) { return e.kernel[0] == 1; });
 }
 
-bool by_amd() {
-#if defined(__x86_64__)
-    return __builtin_cpu_is("amd");
-#else
-    return false;
-#endif
-}
+enum class Maker { amd, intel, other };
 
-bool by_intel() {
+Maker maker() {
 #if defined(__x86_64__)
-    return __builtin_cpu_is("intel");
+    return __builtin_cpu_is("amd") ? Maker::amd : __builtin_cpu_is("intel") ? Maker::intel : Maker::other;
 #else
-    return false;
+    return Maker::other;
 #endif
 }
 
@@ -84,7 +78,7 @@ bool code_pays(const Layer& layer) {
         outputs = std::max(outputs, layer.channels * reads / steps);
     }
     const bool counted = !all_events(layer, [](const EventTerm& e) { return digits_of(e) == 1; });
-    return by_amd() || (by_intel() && !counted && outputs >= MANY_OUTPUTS);
+    return maker() == Maker::amd || (maker() == Maker::intel && !counted && outputs >= MANY_OUTPUTS);
 }
 
 // A product takes the same time whatever spikes, and a tile that is not full as long as one that is; code of large

@@ -55,3 +55,11 @@ SHAPES = {
     "one position": {"size": (1, 1), "kernel": (1, 1), "channels": 257, "outputs": 70, "batch": 5},
     "several inputs": {"size": (4, 5), "kernel": (3, 3), "channels": 33, "outputs": 34, "inputs": 3},
 }
+
+
+def same_on_threads(args, plan, shape):
+    found = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        found.append(same(args, plan, shape))
+    return all(found)
