@@ -102,6 +102,9 @@ def test_files_of_heads_are_read(name):
     assert (layer.dense([x[0]]) - run(x[0])).abs().max() < 1e-14 and layer.sources == ("f",)
 
 
+EINSUM = "nhid,ndjh->nhij"
+
+
 def plain_attention(q, k, v):
     return (q @ k.mT).softmax(-1) @ v
 
@@ -113,6 +116,7 @@ def plain_attention(q, k, v):
         ("bmm.default", [(3, 5), (5, 4)], torch.bmm),
         ("matmul.default", [(2, 3, 5), (2, 5, 4)], torch.matmul),
         ("scaled_dot_product_attention.default", [(2, 3, 5), (2, 7, 5), (2, 7, 5)], plain_attention),
+        ("einsum.default", [(2, 3, 5), (5, 7, 2)], lambda x, y: torch.einsum(EINSUM, x, y)),
     ],
 )
 def test_products_are_counted(operator, shapes, run):
@@ -123,5 +127,6 @@ def test_products_are_counted(operator, shapes, run):
         run(*values)
     # two operations a multiplication; torch does not count those of single numbers
     wanted = counter.get_total_flops() // 2 if "mul" not in operator or "matmul" in operator else out.numel()
-    got = products(f"aten.{operator}", [tuple(v.shape[1:]) for v in inner], tuple(out.movedim(1, -1).shape[1:]))
+    shapes = [tuple(v.shape[1:]) for v in (*inner, out.movedim(1, -1))]
+    got = products(f"aten.{operator}", [EINSUM], shapes[:-1], shapes[-1])
     assert got == wanted
