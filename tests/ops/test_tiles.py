@@ -1,135 +1,227 @@
-"""Sums that are products of 8-bit matrices give what the definition gives, in registers and without them."""
+"""Which tiles a layer on a GPU may take, which it takes unasked, and how measured ones are kept."""
+
+import json
+import os
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from planned import SHAPES, layer, plan_of, same, same_on_threads
-from sets import SETS, codes, tiles, using
 
-from fastsnn import _native
-from fastsnn.ops._plan import Plan
-from fastsnn.spikes import word_dtype
+from fastsnn import _env, _triton
+from fastsnn.ops._tile_cache import TILES
+from fastsnn.ops._tiles import Problem, Tile, choices, power, shared, tiles, usual
 from fastsnn.testing.cases import random_words
 
-pytestmark = pytest.mark.skipif(_native.reason() is not None, reason=str(_native.reason()))
+CPU = torch.device("cpu")
+# multiprocessors, and bytes of shared memory that a block may have
+H200, MEMORY = 132, 227 * 2**10
+CONVOLUTION = Problem(256 * 16 * 16 * 16, 256, 1, 2304, 8, 16)
+KNOWN = Tile(64, 32, 32, 4, 2)
 
-LIMITS = {torch.int16: (-(2**15), 2**15 - 1), torch.int32: (-(2**29), 2**29)}
-
-
-@pytest.fixture(params=[name for name in SETS if name in ("amx", "avx512vbmi2")])
-def instruction_set(request):
-    with using(request.param):
-        yield request.param
-
-
-def test_registers_and_what_stands_in_for_them():
-    kinds = {"amx": "hardware", "avx512vbmi2": "emulated"}
-    for name in SETS:
-        with using(name):
-            assert _native.load().tiles() == kinds.get(name, "none")
+interpreted = pytest.mark.skipif(
+    _triton.reason() is not None or not _env.TRITON_INTERPRET, reason="needs interpreted kernels"
+)
 
 
-@pytest.mark.parametrize("dtype", [torch.int16, torch.int32])
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-@pytest.mark.parametrize("T", [1, 4, 8, 16, 17, 32])
-def test_products_of_every_shape_give_the_same(instruction_set, dtype, shape, T):
-    args = layer(T, dtype, T=T, **shape)
-    plan, out = plan_of(args, "tiles")
-    assert plan.way == "tiles" and plan._plan.instruction_set == instruction_set
-    assert same_on_threads(args, plan, out)
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(_env, "CACHE", str(tmp_path / "measured"))
+    return tmp_path / "measured"
 
 
-@given(
-    st.integers(0, 2**16), st.sampled_from([torch.int16, torch.int32]), st.integers(1, 9), st.integers(1, 9),
-    st.integers(1, 140), st.integers(1, 70), st.integers(1, 32), st.integers(1, 3), st.integers(0, 2),
+@pytest.fixture(autouse=True)
+def forgotten():
+    """Nothing that was read or stored in this process stays known."""
+    TILES.forget()
+    yield
+    TILES.forget()
+
+
+@st.composite
+def problems(draw):
+    steps = 2 ** draw(st.integers(0, 5))
+    bits = draw(st.sampled_from([8, 16, 32]))
+    whole = bits == 8 and draw(st.booleans())
+    outputs, groups, length = (draw(st.integers(1, most)) for most in (3000, 64, 30_000))
+    return Problem(draw(st.integers(1, 10**7)) * steps, outputs, groups, length, bits, steps, whole)
+
+
+@given(problems(), st.sampled_from([1, 14, 108, H200]))
+def test_every_tile_is_one_that_the_kernel_takes(problem, processors):
+    found = choices(problem, processors, MEMORY)
+    first = usual(problem, processors)
+    assert first in found[:1] or shared(problem, first) > MEMORY
+    assert len(set(found)) == len(found)
+    for tile in found:
+        assert shared(problem, tile) <= MEMORY
+        for size in (tile.rows, tile.N, tile.K, tile.warps, tile.parts):
+            assert size >= 1 and size == power(size)
+        assert tile.rows >= max(16, problem.steps) and tile.N >= 16
+        assert (32 if problem.bits == 8 else 16) <= tile.K <= 256
+        assert tile.warps in (4, 8) and tile.stages >= 1
+        assert tile.parts == 1 or not problem.whole
+        # more numbers than a warp's registers hold would spill
+        assert tile.rows * tile.N <= 256 * 128
+        # parts without a slice of their own would be for nothing
+        assert tile.parts == 1 or (tile.parts - 1) * tile.K < problem.length
+
+
+@given(problems(), st.sampled_from([14, 108, H200]))
+def test_the_usual_tile_gives_work_to_more_of_the_chip_than_the_largest(problem, processors):
+    tile = usual(problem, processors)
+    count = tiles(problem, tile.rows, tile.N) * tile.parts
+    assert count >= tiles(problem, max(128, problem.steps), 128)
+    # parts only fill what is empty
+    assert tile.parts == 1 or count <= processors
+
+
+def test_few_tiles_are_made_smaller_and_then_split():
+    many = usual(CONVOLUTION, H200)
+    assert (many.rows, many.N, many.K, many.parts) == (128, 128, 128, 1)
+    few = usual(replace(CONVOLUTION, rows=4 * 4 * 16 * 16), H200)
+    assert (few.rows, few.N, few.parts) == (64, 64, 1)
+    one = usual(replace(CONVOLUTION, rows=256, length=9 * 512), H200)
+    assert (one.rows, one.N) == (64, 64) and one.parts > 1
+    assert usual(replace(CONVOLUTION, rows=256, length=9 * 512, whole=True), H200).parts == 1
+
+
+def test_registers_are_kept_for_two_blocks_only_where_a_tile_is_small_enough():
+    assert Tile(128, 128, 64, 8).registers == 128
+    assert Tile(64, 64, 64, 4).registers is None and Tile(256, 128, 64, 8).registers is None
+
+
+# --- the file
+
+
+def test_a_stored_tile_is_found_by_another_process(folder):
+    TILES.store("a", KNOWN, CPU)
+    TILES.store("b", replace(KNOWN, parts=4), CPU)
+    TILES.forget()
+    assert TILES.find("a", CPU) == KNOWN and TILES.find("b", CPU).parts == 4
+    assert TILES.find("c", CPU) is None
+    [file] = folder.iterdir()
+    assert "interpreter" in file.name and set(json.loads(file.read_text())) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[1, 2]", "3", "null", '{"a": 5}', '{"a": [64, 32]}', '{"a": [1, 2, 3, 4, 5, 6, 7]}', '{"a": null}',
+     '{"a": ["64", "32", "32", "4"]}', '{"a": [64, 32, 0, 4]}', '{"a": [64.5, 32, 32, 4]}', b"\xff\xfe\x00"],
 )  # fmt: skip
-def test_any_convolution(seed, dtype, height, width, channels, outputs, T, stride, padding):
-    args = layer(seed, dtype, (max(height, 3), max(width, 3)), (3, 3), channels, outputs, T, stride=stride,
-                 padding=[padding, 2 - padding])  # fmt: skip
-    for name in SETS:
-        with using(name):
-            if tiles():
-                assert same(args, *plan_of(args, "tiles"))
+def test_a_broken_or_foreign_file_reads_as_empty_and_is_replaced(folder, content):
+    path = TILES.path(CPU)
+    folder.mkdir()
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert TILES.find("a", CPU) is None
+    TILES.store("b", KNOWN, CPU)
+    TILES.forget()
+    assert TILES.find("b", CPU) == KNOWN
 
 
-@pytest.mark.parametrize("dtype", [torch.int16, torch.int32])
-def test_weights_of_any_size(instruction_set, dtype):
-    """Digits of 8 bits have a sign: each border between their numbers, and blocks that need more than others."""
-    least, most = LIMITS[dtype]
-    borders = [s * (2**n + d) for n in (0, 6, 7, 8, 14, 15, 16, 22, 23, 24, 28) for d in (-1, 0, 1) for s in (-1, 1)]
-    borders = [w for w in (*borders, 127 * 257, 127 * 257 + 1, least, most) if least <= w <= most]
-    args = list(layer(0, dtype, (4, 5), (1, 1), 1, len(borders), 16))
-    args[1] = [torch.tensor(borders, dtype=dtype).view(-1, 1, 1, 1)]
-    plan, out = plan_of(args, "tiles")
-    assert plan.way == "tiles" and same(args, plan, out)
-    small = torch.zeros(64, 1, 1, 1, dtype=dtype)
-    small[:3] = 5
-    args = list(layer(1, dtype, (4, 5), (1, 1), 1, 64, 16))
-    sizes = []
-    for weight in (small, torch.where(small > 0, most, small)):
-        args[1] = [weight]
-        plan, out = plan_of(args, "tiles")
-        assert same(args, plan, out)
-        sizes.append(plan._plan.weight_bytes)
-    # four blocks of 16, or two of 32, of which the first has four, or two, digits
-    assert sizes[1] == sizes[0] * (7 if dtype == torch.int32 else 3) // (4 if dtype == torch.int32 else 2)
+def test_a_folder_that_cannot_be_written_to_loses_nothing_in_this_process(folder):
+    folder.write_text("a file where the folder should be")
+    TILES.store("a", KNOWN, CPU)
+    assert TILES.find("a", CPU) == KNOWN
+    TILES.forget()
+    assert TILES.find("a", CPU) is None
 
 
-def test_identities_are_looked_at_and_neurons_go_on(instruction_set):
-    """An odd number of strips: the last has no company."""
+def not_replaced(*_):
+    raise OSError("the name is taken")
+
+
+def full(handle, mode):
+    os.close(handle)
+    return open("/dev/full", mode)
+
+
+@pytest.mark.parametrize("name, broken", [("replace", not_replaced), ("fdopen", full)])
+def test_a_file_is_replaced_as_a_whole_or_not_at_all(folder, monkeypatch, name, broken):
+    TILES.store("a", KNOWN, CPU)
+    [before] = folder.iterdir()
+    text = before.read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, name, broken)
+        TILES.store("b", KNOWN, CPU)
+    # no temporary file stays
+    assert list(folder.iterdir()) == [before] and before.read_text() == text
+    assert TILES.find("b", CPU) == KNOWN
+
+
+# --- what a plan takes
+
+
+def plan_of(channels=32, outputs=20, dtype=torch.int8, kernel=3, size=4, largest=3, stride=1):
+    from fastsnn.ops._layer_triton import TritonPlan
+
     g = torch.Generator().manual_seed(0)
-    args = layer(6, torch.int16, (5, 3), (3, 3), 40, 40, 16, batch=1)
-    words, weights, v, theta, bias, T, stride, _, dilation, _, *rules = args
-    shortcut = torch.full((40, 1, 1, 1), 300, dtype=torch.int16)
-    more = random_words(g, words[0].shape, 16)
-    geometry = stride * 2, [1, 1, 0, 0], dilation * 2, [1, 40]
-    both = ([*words, more], [*weights, shortcut], v, theta, bias, T, *geometry, *rules)
-    plan, shape = plan_of(both, "tiles")
-    assert plan.way == "tiles" and same(both, plan, shape)
-    first = plan(both[0], T)
-    assert same((*both[:2], first[1], *both[3:]), lambda words, T: plan(words, T, first[1]), shape)
+    values = torch.float32 if dtype.is_floating_point else torch.int32
+    weight = torch.randint(-largest, largest + 1, (outputs, channels, kernel, kernel), generator=g).to(dtype)
+    out = (size - kernel) // stride + 1
+    number = torch.tensor(9).to(values)
+    return TritonPlan(
+        [(size, size, channels)], [weight], (1, out, out, outputs), number, number * 0, None,
+        [stride] * 2, [0, 0], [1, 1], [1], "soft", ">=",
+    )  # fmt: skip
 
 
-def test_steps_may_change_from_call_to_call(instruction_set):
-    """Memory of a longer run has steps behind the last of a shorter one, and other rows of inputs."""
-    args = layer(3, torch.int16, (4, 4), (3, 3), 40, 40, 32)
-    plan, out = plan_of(args, "tiles")
-    for T in (32, 1, 16, 5, 17, 2):
-        words = [(w.long() & (2**T - 1)).to(word_dtype(T)) for w in args[0]]
-        change = (words, *args[1:4], args[4][:T], T, *args[6:])
-        assert same(change, lambda words, T: plan(words, T, bias=args[4][:T]), out)
+@interpreted
+def test_the_key_tells_shapes_operands_and_planes_apart():
+    plans = {
+        "plain": plan_of(), "channels": plan_of(channels=33), "outputs": plan_of(outputs=21), "size": plan_of(size=5),
+        "kernel": plan_of(kernel=2), "stride": plan_of(size=5, kernel=2, stride=2),
+        "float": plan_of(dtype=torch.float16), "bfloat": plan_of(dtype=torch.bfloat16),
+        "planes": plan_of(dtype=torch.int32, largest=300),
+    }  # fmt: skip
+    keys = {name: plan._key(plan.problem(2, 5)) for name, plan in plans.items()}
+    keys |= {"batch": plans["plain"]._key(plans["plain"].problem(3, 5))}
+    keys |= {"steps": plans["plain"]._key(plans["plain"].problem(2, 9))}
+    assert len(set(keys.values())) == len(keys)
+    assert keys["plain"] == plan_of()._key(plan_of().problem(2, 5))
 
 
-def test_what_cannot_be_multiplied_is_taken_from_lists(instruction_set):
-    """A pool of which more inputs spike than a byte counts, rows of too many tiles, dilation, groups, real numbers."""
-    words = torch.full((1, 17, 34, 3), 2**15 - 1, dtype=torch.int16)
-    pool = torch.full((2, 3, 17, 17), 2, dtype=torch.int16)
-    theta = torch.tensor(999, dtype=torch.int16)
-    rest = theta // 2, theta, None, 9
-    large = ([words], [pool], *rest, [17, 17], [0, 0], [1, 1], [1], "soft", ">=")
-    cases = [(large, "lists"), (([words[:, :15, :30]], [pool[..., :15, :15]], *rest, [15, 15], *large[7:]), "tiles")]
-    weight = torch.ones(4, 3, 1, 3, dtype=torch.int16)
-    cases.append((([words], [weight], *rest, [1, 1], [0, 0], [1, 2], [1], "soft", ">="), "lists"))
-    cases.append((([words], [weight[:3, :1]], *rest, [1, 1], [0, 0], [1, 1], [3], "soft", ">="), "lists"))
-    long = torch.full((1, 1, 2**15, 70), -1, dtype=torch.int16)
-    cases.append((([long], [torch.ones(1, 70, 1, 1, dtype=torch.int16)], *rest, *large[6:]), "lists"))
-    for args, way in cases:
-        args = ([w.contiguous() for w in args[0]], [w.contiguous() for w in args[1]], *args[2:])
-        plan, shape = plan_of(args, "tiles")
-        assert plan.way == way and same(args, plan, shape)
-    one = torch.tensor(1.0)
-    real = Plan([(4,)], [torch.ones(2, 4)], (1, 2), one, one, None, [], [], [], [1], "soft", ">=", way="tiles")
-    assert real.way == "lists"
+@interpreted
+@pytest.mark.parametrize("ran_before", [False, True])
+def test_a_plan_takes_the_tile_that_was_stored_for_its_batch_and_the_usual_one_for_others(folder, launched, ran_before):
+    plan = plan_of()
+    words = random_words(torch.Generator().manual_seed(0), (3, 4, 4, 32), 5)
+    if ran_before:
+        plan([words[:2]], 5)
+    plan.remember(KNOWN, 2, 5)
+    for each in (plan, plan_of()):
+        TILES.forget()
+        for batch, tile in ((2, KNOWN), (3, usual(plan.problem(3, 5), 1))):
+            each([words[:batch]], 5)
+            used = launched[-1]
+            assert (used["P"] * used["STEPS"], used["N"], used["K"]) == (tile.rows, tile.N, tile.K)
+            assert (used["num_warps"], used["STAGES"], used["PARTS"]) == (tile.warps, tile.stages, tile.parts)
+    plan.remember(None, 2, 5)
+    plan_of()([words[:2]], 5)
+    first = usual(plan.problem(2, 5), 1)
+    assert (launched[-1]["K"], launched[-1]["STAGES"]) == (first.K, first.stages) != (KNOWN.K, KNOWN.stages)
 
 
-def test_registers_are_chosen_where_there_are_some():
-    """But for layers of many outputs, unless their weights have 8 bits, of tiles that are half empty, of one tile."""
-    words, weights, *rest = layer(0, torch.int32, (8, 8), (3, 3), 128, 128, 16)
-    many, narrow = (words, weights, *rest), (words, [w // 2**14 for w in weights], *rest)
-    cases = [(layer(0, torch.int16, (8, 8), (3, 3), 16, 16, 16), True), (many, False), (narrow, True)]
-    cases += [(layer(0, torch.int16, (8, 8), (k, k), n, 32, 16), False) for n, k in ((24, 3), (64, 1))]
-    for name in SETS:
-        with using(name):
-            for args, chosen in cases:
-                assert (plan_of(args, "chosen")[0].way == "tiles") == (name == "amx" and (chosen or not codes()))
+@interpreted
+def test_a_tile_that_a_plan_was_given_is_the_only_one(folder, launched):
+    plan = plan_of()
+    plan.tile = Tile(128, 16, 64, 4)
+    plan.remember(KNOWN, 1, 5)
+    plan([random_words(torch.Generator().manual_seed(0), (1, 4, 4, 32), 5)], 5)
+    assert launched[-1]["K"] == 64 and launched[-1]["N"] == 16
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """The constants of launches of the layer's kernel, which then do nothing."""
+    from fastsnn.ops import _layer_kernel
+
+    found = []
+
+    class Recorder:
+        def __getitem__(self, grid):
+            return lambda *_, **constants: found.append(constants)
+
+    monkeypatch.setattr(_layer_kernel, "layer", Recorder())
+    return found
