@@ -15,7 +15,7 @@ constexpr i64 CHUNK_BYTES = 24 * 1024, MOST_OFFSETS = 1 << 16;
 constexpr i64 MOST_CODED = 1 << 20;
 
 // Of an image's outputs: fewer do not pay for what is made once for all.
-constexpr i64 FEW_POSITIONS = 4;
+constexpr i64 LEAST_POSITIONS = 4;
 
 template <class F>
 bool all_events(const Layer& layer, F holds) {
@@ -68,7 +68,7 @@ bool streams_pay(const Layer& layer) {
 // code that has run costs Intel's processors several times as much as AMD's: there a spike has to reach many outputs.
 bool code_pays(const Layer& layer) {
     constexpr i64 MANY_OUTPUTS = 1024;
-    if (!tall_and_flat(layer) || layer.out[0] * layer.out[1] * layer.out[2] < FEW_POSITIONS) {
+    if (!tall_and_flat(layer) || layer.out[0] * layer.out[1] * layer.out[2] < LEAST_POSITIONS) {
         return false;
     }
     i64 outputs = 0;  // that a spike reaches
@@ -92,8 +92,9 @@ bool tiles_pay(const Layer& layer, double widest) {
         const EventTerm& e = layer.event[i];
         inputs += e.kernel[0] * e.kernel[1] * e.span * e.channels;
     }
-    return (widest <= ONE_DIGIT || !code_pays(layer)) && layer.out[0] * layer.out[1] * layer.out[2] >= FEW_POSITIONS &&
-           layer.unit_tiles >= FEW_TILES && 10 * inputs >= TENTHS * layer.unit_tiles * TILE_DEPTH;
+    return (widest <= ONE_DIGIT || !code_pays(layer)) &&
+           layer.out[0] * layer.out[1] * layer.out[2] >= LEAST_POSITIONS && layer.unit_tiles >= FEW_TILES &&
+           10 * inputs >= TENTHS * layer.unit_tiles * TILE_DEPTH;
 }
 
 // To write code takes as long as to run it a few times: it has to be run often, or neurons the steps to spike in many.

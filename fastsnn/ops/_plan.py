@@ -105,8 +105,10 @@ class Plan:
     @property
     def way(self) -> str:
         """How weights are found: "lists", "streams", "code", "tiles" or "words"."""
-        if self._plan.coded or self._plan.tiled:
-            return "code" if self._plan.coded else "tiles"
+        if self._plan.coded:
+            return "code"
+        if self._plan.tiled:
+            return "tiles"
         return "streams" if self._plan.streamed else "words" if self._way == "words" else "lists"
 
     @property
