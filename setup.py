@@ -58,6 +58,7 @@ GPU_SOURCES = [
     *relative("*.cuh"),
     "csrc/common/step.h",
     "csrc/common/rule.h",
+    "csrc/common/series.h",
     "csrc/adaptive/threshold.h",
     "csrc/emit/spikes.h",
     "csrc/restart/offset.h",

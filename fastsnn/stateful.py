@@ -45,9 +45,10 @@ def applied(run: Run, layer: FunctionLayer, results: dict[str, Tensor], T: int) 
         steps.clamp_(max=run.prepared.wake)
     before = run.running.get(layer.name)
     exact = not inputs[0].is_floating_point() and not (layer.stepwise or run.prepared.differential)
-    if exact and run.prepared.native and takes(layer.operator, inputs):
+    known = layer.known if exact and run.prepared.native else None
+    if known is not None and takes(known, inputs):
         inputs = [x.contiguous() for x in inputs]
-        out, run.running[layer.name] = changes(layer.operator, inputs, steps, layer.exponent or 0, before)
+        out, run.running[layer.name] = changes(known, inputs, steps, layer.exponent or 0, before)
         return out
     out, run.running[layer.name] = layer.over_time(inputs, steps, before, run.prepared.differential)
     return out

@@ -169,7 +169,15 @@ void elementwise(py::module_& m) {
     py::enum_<Function>(m, "Function")
         .value("product", Function::product)
         .value("hardswish", Function::hardswish)
-        .value("hardsigmoid", Function::hardsigmoid);
+        .value("hardsigmoid", Function::hardsigmoid)
+        .value("sigmoid", Function::sigmoid)
+        .value("silu", Function::silu)
+        .value("tanh", Function::tanh)
+        .value("elu", Function::elu)
+        .value("mish", Function::mish)
+        .value("softplus", Function::softplus)
+        .value("gelu", Function::gelu)
+        .value("gelu_tanh", Function::gelu_tanh);
     m.def("changes", &changes);
 
     m.def("pack", [](address spikes, address words, i64 T, i64 N, int word_bytes) {

@@ -8,8 +8,10 @@ namespace fastsnn {
 
 struct FixedCall {
     const std::int32_t* x;       // [B, *in, C], |x| <= 2^30
-    const std::int64_t* weight;  // [groups, taps, C / groups, lanes]: outputs of a group, padded; 32-bit numbers
-    std::int64_t in[3], channels, out[3], outputs, groups, lanes;
+    const std::int32_t* weight;  // [groups, blocks, taps, C / groups, 16]: of 16 outputs, 0, 8, 1, 9, .., 7, 15
+    bool depthwise;              // outputs have one channel each: weight is [blocks, taps, 16], of 16 channels
+    bool pointwise;              // positions are rows, and have no tap but themselves
+    std::int64_t in[3], channels, out[3], outputs, groups;
     std::int64_t kernel[3], stride[3], padding[3], dilation[3];
     int shift;                                 // bits by which sums are scaled down, rounding half up; negative: up
     const std::int32_t* bias;                  // or null
@@ -48,7 +50,7 @@ struct TotalsCall {
 };
 
 // Of one number, or of two.
-enum class Function { product, hardswish, hardsigmoid };
+enum class Function { product, hardswish, hardsigmoid, sigmoid, silu, tanh, elu, mish, softplus, gelu, gelu_tanh };
 
 // round(n f(m) 2^E) at each step less that of the step before, m the sums over the n steps so far, over n 2^E.
 struct ChangesCall {

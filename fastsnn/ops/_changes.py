@@ -8,19 +8,10 @@ from torch import Tensor
 
 from fastsnn import _native
 
-# operators of ATen, as the native module calls them
-FUNCTIONS = {
-    "aten.mul.Tensor": "product",
-    "aten.hardswish.default": "hardswish",
-    "aten.hardsigmoid.default": "hardsigmoid",
-}
 
-
-def takes(operator: str, inputs: Sequence[Tensor]) -> bool:
+def takes(function: str, inputs: Sequence[Tensor]) -> bool:
     """Whether there is a kernel for numbers [T, B, *S, C]; of two, one may be the same at all positions."""
-    if operator not in FUNCTIONS:
-        return False
-    if len(inputs) == 1:
+    if function != "product":
         return True
     large, small = sorted(inputs, key=Tensor.numel, reverse=True)
     alike = large.shape == small.shape
@@ -29,13 +20,14 @@ def takes(operator: str, inputs: Sequence[Tensor]) -> bool:
 
 
 def changes(
-    operator: str, inputs: Sequence[Tensor], steps: Tensor, exponent: int, state: Sequence[Tensor] | None
+    function: str, inputs: Sequence[Tensor], steps: Tensor, exponent: int, state: Sequence[Tensor] | None
 ) -> tuple[Tensor, list[Tensor]]:
     """What `FunctionLayer.over_time` gives, of what `takes` says yes to.
 
-    inputs   int32 [T, B, *S, C], contiguous
-    steps    [T + 1] float64, contiguous
-    state    sums int64 of each input, and what the function came to in float64, [B, *S, C]; None: no steps were before
+    function  as `fastsnn.ops._functions.named` calls it
+    inputs    int32 [T, B, *S, C], contiguous
+    steps     [T + 1] float64, contiguous
+    state     sums int64 of each input, and what the function came to in float64, [B, *S, C]; None: no steps were before
     """
     first, *others = inputs
     swapped = bool(others) and others[0].numel() > first.numel()
@@ -54,7 +46,7 @@ def changes(
 
     module = _native.load()
     module.changes(
-        getattr(module.Function, FUNCTIONS[operator]),
+        getattr(module.Function, function),
         x.data_ptr(),
         0 if y is None else y.data_ptr(),
         T,

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastsnn.ops._functions import WRITTEN_OUT, named
 from fastsnn.ops._step import LIMIT
 from fastsnn.program.axes import channels_last, logical
 from fastsnn.program.fixed import fixed_input
@@ -49,6 +50,7 @@ class FunctionLayer(Layer):
                source k
     stepwise   whether it is applied to each step by itself, as in a network that spiked before it was converted
     exponent   in fixed point, numbers are stored times 2^exponent
+    known      what the operator is called by kernels that know it, which then define it in fixed point; or None
 
     Source: Huang et al., ACM MM 2024 (expectation compensation).
     """
@@ -66,9 +68,9 @@ class FunctionLayer(Layer):
         stepwise: bool = False,
     ) -> None:
         super().__init__(name, shape, folded)
-        function(operator)
         self._sources, self.operator, self.stepwise = tuple(sources), operator, stepwise
         self.arguments = (list(arguments[0]), dict(arguments[1]))
+        self.known = named(function(operator), self.arguments)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -76,9 +78,9 @@ class FunctionLayer(Layer):
 
     def dense(self, inputs: Sequence[Tensor]) -> Tensor:
         if inputs[0].is_floating_point():
-            return self._of(inputs)
+            return self._of(inputs, False)
         bits = self.exponent or 0
-        return fixed_input(self._of([x.double() * 2.0**-bits for x in inputs]), bits)
+        return fixed_input(self._of([x.double() * 2.0**-bits for x in inputs], True), bits)
 
     def over_time(
         self, inputs: Sequence[Tensor], steps: Tensor, state: Sequence[Tensor] | None = None, differential: bool = False
@@ -103,7 +105,7 @@ class FunctionLayer(Layer):
             sums.append(total[-1].clone())
             means.append((total / one if differential else total / (one * n)).flatten(0, 1))
         # a function that is not finite at the means of the first steps gives nothing there
-        found = self._of(means).unflatten(0, (T, -1)).nan_to_num(0.0, 0.0, 0.0)
+        found = self._of(means, exact).unflatten(0, (T, -1)).nan_to_num(0.0, 0.0, 0.0)
         n = steps[1:].to(found.dtype).reshape(T, *[1] * (found.ndim - 1)) * one
         if not differential:
             found = found.mul_(n).round_() if exact else found.mul_(n)
@@ -116,7 +118,9 @@ class FunctionLayer(Layer):
             out = (out.round_() if differential else out).clamp_(1 - LIMIT, LIMIT - 1).int()
         return out, [*sums, found[-1].clone()]
 
-    def _of(self, values: Sequence[Tensor]) -> Tensor:
+    def _of(self, values: Sequence[Tensor], exact: bool) -> Tensor:
+        if exact and self.known in WRITTEN_OUT:
+            return WRITTEN_OUT[self.known](values[0])
         seen = [logical(value) for value in values]
         given, named = self.arguments
         out = function(self.operator)(*argument(given, seen), **{k: argument(v, seen) for k, v in named.items()})

@@ -11,6 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastsnn import _triton
+from fastsnn.ops import _series as written_out
 from fastsnn.ops._repeated_kernel import spread, values_of
 from fastsnn.ops.adaptive import reference
 from fastsnn.spikes import word_dtype
@@ -21,10 +22,10 @@ BYTES, THREADS = 8, 128
 ROUNDER = {torch.float32: 12582912.0, torch.float64: 6755399441055744.0}
 PLANES: tl.constexpr = tl.constexpr(reference.PLANES)
 UNITS: tl.constexpr = tl.constexpr(float(reference.UNITS))
-MOST: tl.constexpr = tl.constexpr(reference.MOST_EXPONENT)
-LOG2E: tl.constexpr = tl.constexpr(reference.LOG2E)
-LN2_HIGH: tl.constexpr = tl.constexpr(reference.LN2_HIGH)
-LN2_LOW: tl.constexpr = tl.constexpr(reference.LN2_LOW)
+MOST: tl.constexpr = tl.constexpr(written_out.MOST_EXPONENT)
+LOG2E: tl.constexpr = tl.constexpr(written_out.LOG2E)
+LN2_HIGH: tl.constexpr = tl.constexpr(written_out.LN2_HIGH)
+LN2_LOW: tl.constexpr = tl.constexpr(written_out.LN2_LOW)
 
 
 @triton.jit
@@ -179,8 +180,8 @@ def adaptive_steps(
             BIAS_FACTOR=gcd(bias_period, block),
             BIAS_STEPS=bias_steps,
             NUMBERS=reference.scaled(numbers),
-            EXP=reference.exp_factors(dtype),
-            LOG=reference.log_factors(dtype),
+            EXP=written_out.exp_factors(dtype),
+            LOG=written_out.log_factors(dtype),
             ROUNDER=ROUNDER[dtype],
             BLOCK=block,
             num_warps=THREADS // 32,
