@@ -123,15 +123,24 @@ def maps_of(terms: Sequence[Term], exact: bool, native: bool) -> list[Map]:
 
 
 def _map(term: Term, native: bool) -> Map:
-    made = None
-    if native and not _narrow(term):
-        made = _convolution("native", term, term.shape, torch.zeros(1, dtype=torch.int32))
+    made = convolution_of(term, torch.zeros(1, dtype=torch.int32)) if native else None
     return term.exact if made is None else made.scaled
 
 
+def convolution_of(term: Term, bias: Tensor) -> Any:
+    """A term of numbers and a bias in the native module: None where that has no kernel for it, or is no faster."""
+    return None if _narrow(term) else _convolution("native", term, term.shape, bias)
+
+
 def _narrow(term: Term) -> bool:
-    """Whether its groups have so few outputs that the native module, which computes 16 at once, is no faster."""
-    return isinstance(term, ConvTerm) and len(term.weight) // term.groups < NARROW
+    """Whether its groups have so few outputs that the native module, which computes 16 at once, is no faster.
+
+    Of convolutions whose outputs have a channel each it computes 16 channels.
+    """
+    if not isinstance(term, ConvTerm):
+        return False
+    outputs, per_group = term.weight.shape[:2]
+    return outputs // term.groups < NARROW and (outputs, per_group) != (term.groups, 1)
 
 
 def fixed_of(layer: NeuronLayer, terms: Sequence[Term], backend: str) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fastsnn.currents import Results, Run, maps_of
+from fastsnn.currents import Results, Run, convolution_of, maps_of
 from fastsnn.fused import as_conv, fusable, geometry_of
 from fastsnn.ops._plan import Plan
 from fastsnn.ops._step import LIMIT
@@ -51,6 +51,8 @@ class StepTotals:
         if self.fast:
             numbers = [term.weight for term in self.scaled], [term.shift for term in self.scaled]
             self.plan = self._layer(layers) if self.spikes else None
+            # of one term alone nothing is kept but what it gives with the bias
+            self.alone = convolution_of(terms[0], bias) if len(terms) == len(self.rest) == 1 else None
             self.sums = Totals(shape, *numbers, bias)
 
     def _one_call(self, spikes: Sequence[Term]) -> bool:
@@ -65,6 +67,9 @@ class StepTotals:
         last  whether, where `fast`, sums saturate before the bias is added as well, as the currents of neurons do
         """
         rest = [run.numbers(term.source, results, T) for term in self.rest]
+        if self.fast and self.alone is not None and biased and not last:
+            out = torch.empty((T * run.batch, *self.shape), dtype=torch.int32)
+            return self.alone(rest[0].contiguous(), out).unflatten(0, (T, run.batch))
         if self.fast:
             return self._fixed(run, results, T, biased, last, rest).unflatten(0, (T, run.batch))
         total = total_of(self.maps, rest)

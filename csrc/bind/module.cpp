@@ -161,17 +161,17 @@ void readout(address words, int word_bytes, address weight, address bias, bool w
 }
 
 void fixed(address x, address weight, i64 batch, const Sizes& in, i64 channels, const Sizes& out, i64 outputs,
-           i64 groups, i64 lanes, const Sizes& kernel, const Sizes& stride, const Sizes& padding, const Sizes& dilation,
-           int shift, address bias, i64 bias_position, i64 bias_channel, address result, address sums, int threads) {
+           i64 groups, const Sizes& kernel, const Sizes& stride, const Sizes& padding, const Sizes& dilation, int shift,
+           address bias, i64 bias_position, i64 bias_channel, address result, address sums, int threads) {
     fastsnn::FixedCall call{};
     call.x = at<const std::int32_t>(x);
-    call.weight = at<const i64>(weight);
+    call.weight = at<const std::int32_t>(weight);
+    call.depthwise = groups > 1 && groups == channels && groups == outputs;
     copy(in, call.in);
     call.channels = channels;
     copy(out, call.out);
     call.outputs = outputs;
     call.groups = groups;
-    call.lanes = lanes;
     set_window(call, kernel, stride, padding, dilation);
     call.shift = shift;
     call.bias = at<const std::int32_t>(bias);
@@ -179,8 +179,14 @@ void fixed(address x, address weight, i64 batch, const Sizes& in, i64 channels, 
     call.bias_channel = bias_channel;
     call.result = at<std::int32_t>(result);
     call.sums = at<i64>(sums);
+    const Sizes ones{1, 1, 1};
+    call.pointwise = groups == 1 && kernel == ones && stride == ones && padding == Sizes{};
+    if (call.pointwise) {
+        copy({1, out[0] * out[1] * out[2], 1}, call.out);
+    }
+    const i64 rows = batch * call.out[0] * call.out[1];
     Tape::make([=] {
-        fastsnn::parallel_ranges(batch * out[0] * out[1], ROW_GRAIN, threads,
+        fastsnn::parallel_ranges(rows, ROW_GRAIN, threads,
                                  [&](i64 begin, i64 end) { kernels().fixed(call, begin, end); });
     });
 }

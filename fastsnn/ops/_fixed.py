@@ -34,10 +34,14 @@ class FixedConvolution:
         self.shape, self.groups, self.shift = tuple(shape), groups, shift
         self._geometry = _three.geometry(kernel, stride, padding, dilation)
         taps = weight.reshape(outputs, per_group, -1).unflatten(0, (groups, outputs // groups)).permute(0, 3, 2, 1)
-        self.lanes = -(-(outputs // groups) // LANES) * LANES
-        packed = torch.zeros((*taps.shape[:3], self.lanes), dtype=torch.int64)
-        packed[..., : taps.shape[3]] = taps
-        self._weight = packed
+        if groups == outputs and per_group == 1:
+            # lanes are channels, which the native module expects of as many groups
+            taps = taps.permute(3, 1, 2, 0)
+        lanes = -(-taps.shape[3] // LANES) * LANES
+        padded = torch.zeros((*taps.shape[:3], lanes), dtype=torch.int32)
+        padded[..., : taps.shape[3]] = taps
+        # [groups, blocks, taps, channels of a group, 8, 2]: output n of a block lies beside output n + 8
+        self._weight = padded.unflatten(-1, (-1, 2, LANES // 2)).permute(0, 3, 1, 2, 5, 4).contiguous()
         positional = any(n > 1 for n in bias.shape[:-1])
         self._bias = (bias.expand(self.shape) if positional else bias.flatten()).contiguous()
         self._bias_steps = (outputs, 1) if positional else (0, int(self._bias.numel() > 1))
@@ -62,7 +66,6 @@ class FixedConvolution:
             _three.sizes(self.shape[:-1]),
             self.shape[-1],
             self.groups,
-            self.lanes,
             *self._geometry,
             self.shift,
             self._bias.data_ptr(),

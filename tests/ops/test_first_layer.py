@@ -42,6 +42,37 @@ sizes = st.tuples(st.integers(1, 3), st.integers(1, 3))
     bias=st.sampled_from(["one", "channel", "position"]),
 )
 def test_it_is_exact(name, data, width, channels, outputs, kernel, stride, dilation, groups, shift, bias):
+    check(name, data, width, channels, outputs, kernel, stride, dilation, groups, shift, bias)
+
+
+@pytest.mark.parametrize("name", SETS)
+@given(
+    data=st.data(),
+    width=st.integers(1, 9),
+    kernel=sizes,
+    stride=sizes,
+    dilation=sizes,
+    groups=st.sampled_from([2, 3, 16, 17, 40]),
+    shift=st.sampled_from([-3, 0, 11]),
+    bias=st.sampled_from(["one", "channel", "position"]),
+)
+def test_an_output_a_channel_is_exact(name, data, width, kernel, stride, dilation, groups, shift, bias):
+    check(name, data, width, 1, 1, kernel, stride, dilation, groups, shift, bias)
+
+
+@pytest.mark.parametrize("name", SETS)
+@given(
+    data=st.data(),
+    width=st.integers(1, 40),
+    channels=st.integers(1, 20),
+    outputs=st.sampled_from([1, 16, 35]),
+    bias=st.sampled_from(["one", "channel", "position"]),
+)
+def test_one_tap_is_exact(name, data, width, channels, outputs, bias):
+    check(name, data, width, channels, outputs, (1, 1), (1, 1), (1, 1), 1, 11, bias)
+
+
+def check(name, data, width, channels, outputs, kernel, stride, dilation, groups, shift, bias):
     padding = [data.draw(st.integers(0, d * (k - 1))) for k, d in zip(kernel, dilation, strict=True)]
     reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
     height, width = max(4, reach[0]), max(width, reach[1])
