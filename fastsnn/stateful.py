@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from fastsnn.ops._changes import changes, takes
+from fastsnn.ops._changes import changes, changes_by, takes
 from fastsnn.prepared import Prepared
 from fastsnn.program import FunctionLayer, PotentialLayer
 
@@ -45,10 +45,12 @@ def applied(run: Run, layer: FunctionLayer, results: dict[str, Tensor], T: int) 
         steps.clamp_(max=run.prepared.wake)
     before = run.running.get(layer.name)
     exact = not inputs[0].is_floating_point() and not (layer.stepwise or run.prepared.differential)
-    known = layer.known if exact and run.prepared.native else None
-    if known is not None and takes(known, inputs):
-        inputs = [x.contiguous() for x in inputs]
-        out, run.running[layer.name] = changes(known, inputs, steps, layer.exponent or 0, before)
+    if not (exact and run.prepared.native):
+        out, run.running[layer.name] = layer.over_time(inputs, steps, before, run.prepared.differential)
         return out
-    out, run.running[layer.name] = layer.over_time(inputs, steps, before, run.prepared.differential)
+    bits, inputs = layer.exponent or 0, [x.contiguous() for x in inputs]
+    if layer.known is not None and takes(layer.known, inputs):
+        out, run.running[layer.name] = changes(layer.known, inputs, steps, bits, before)
+    else:
+        out, run.running[layer.name] = changes_by(layer.values, inputs, steps, bits, before)
     return out

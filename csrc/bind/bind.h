@@ -39,6 +39,7 @@ void set_window(Windowed& to, const Sizes& kernel, const Sizes& stride, const Si
 }
 
 void elementwise(pybind11::module_& m);  // kernels that go through neurons one by one
+void moves(pybind11::module_& m);        // copies
 void windows(pybind11::module_& m);      // pools
 
 }  // namespace bind

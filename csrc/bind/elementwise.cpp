@@ -158,6 +158,26 @@ void changes(Function function, address x, address y, i64 T, i64 N, i64 M, i64 r
     });
 }
 
+void means(address x, i64 T, i64 N, double one, address steps, address before, address after, address result,
+           int threads) {
+    const MeansCall call{
+        at<const std::int32_t>(x), T, N, one, at<const double>(steps), at<const i64>(before), at<i64>(after),
+        at<double>(result)};
+    Tape::make([=] {
+        parallel_ranges(N, NEURON_GRAIN, threads, [&](i64 begin, i64 end) { kernels().means(call, begin, end); });
+    });
+}
+
+void differences(address value, i64 T, i64 N, double one, address steps, address before, address after, address result,
+                 int threads) {
+    const DifferencesCall call{
+        at<const double>(value), T, N, one, at<const double>(steps), at<const double>(before), at<double>(after),
+        at<std::int32_t>(result)};
+    Tape::make([=] {
+        parallel_ranges(N, NEURON_GRAIN, threads, [&](i64 begin, i64 end) { kernels().differences(call, begin, end); });
+    });
+}
+
 }  // namespace
 
 void elementwise(py::module_& m) {
@@ -179,6 +199,8 @@ void elementwise(py::module_& m) {
         .value("gelu", Function::gelu)
         .value("gelu_tanh", Function::gelu_tanh);
     m.def("changes", &changes);
+    m.def("means", &means);
+    m.def("differences", &differences);
 
     m.def("pack", [](address spikes, address words, i64 T, i64 N, int word_bytes) {
         Tape::make([=] { kernels().pack(at<const std::uint8_t>(spikes), at<void>(words), word_bytes, T, N); });

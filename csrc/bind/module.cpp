@@ -117,28 +117,6 @@ void run(const fastsnn::Plan& plan, const std::vector<address>& words, const std
     });
 }
 
-// Copies runs of elements: `runs` [n, 4] of destination, length, source (-1: zeros), place in it; all in elements.
-void route(const std::vector<address>& sources, const std::vector<i64>& sizes, int bytes, address runs, i64 n,
-           address result, i64 size, i64 batch, int threads) {
-    Tape::make([=] {
-        const i64* table = at<const i64>(runs);
-        const i64 grain = ROUTE_GRAIN * n / std::max<i64>(size * bytes, 1) + 1;
-        fastsnn::parallel_ranges(batch * n, grain, threads, [&](i64 begin, i64 end) {
-            for (i64 i = begin; i < end; ++i) {
-                const i64 b = i / n, *run = table + 4 * (i % n), length = run[1] * bytes;
-                char* to = at<char>(result) + (b * size + run[0]) * bytes;
-                if (run[2] < 0) {
-                    std::memset(to, 0, static_cast<std::size_t>(length));
-                } else {
-                    const auto source = static_cast<std::size_t>(run[2]);
-                    const char* from = at<const char>(sources[source]) + (b * sizes[source] + run[3]) * bytes;
-                    std::memcpy(to, from, static_cast<std::size_t>(length));
-                }
-            }
-        });
-    });
-}
-
 void readout(address words, int word_bytes, address weight, address bias, bool wide, address counts, address counts_out,
              address logits, i64 batch, i64 inputs, i64 outputs, i64 T, i64 steps_before, bool over_time, int threads) {
     const fastsnn::ReadoutCall call{at<const void>(words),
@@ -262,8 +240,8 @@ PYBIND11_MODULE(_cpu, m) {
         .def_property_readonly("instruction_set", [](const fastsnn::Plan& p) { return std::string(p.kernels().name); });
 
     elementwise(m);
+    moves(m);
     windows(m);
-    m.def("route", &route);
     m.def("readout", &readout);
     m.def("fixed", &fixed);
     m.def("image", &image);

@@ -31,6 +31,8 @@ struct Kernels {
     void (*fixed)(const FixedCall&, std::int64_t row_begin, std::int64_t row_end);
     void (*totals)(const TotalsCall&, std::int64_t begin, std::int64_t end);
     void (*changes)(const ChangesCall&, Function, std::int64_t begin, std::int64_t end);
+    void (*means)(const MeansCall&, std::int64_t begin, std::int64_t end);
+    void (*differences)(const DifferencesCall&, std::int64_t begin, std::int64_t end);
     void (*image)(const ImageCall&, bool wide, std::int64_t begin, std::int64_t end);  // positions of all images
     void (*pool)(const PoolCall&, PoolKind, std::int64_t row_begin, std::int64_t row_end);
     void (*lateral)(const LateralCall&, std::int64_t row_begin, std::int64_t row_end);

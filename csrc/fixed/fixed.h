@@ -68,4 +68,26 @@ struct ChangesCall {
     std::int32_t* result;  // [T, N], saturated to +-(2^30 - 1)
 };
 
+// Sums over the n steps so far, over n 2^E: what PyTorch makes a function of.
+struct MeansCall {
+    const std::int32_t* x;  // [T, N]
+    std::int64_t T, N;
+    double one;                  // 2^E
+    const double* steps;         // [T + 1], n before these steps and after each of them
+    const std::int64_t* before;  // [N] sums, or null: these are the first steps
+    std::int64_t* after;
+    double* result;  // [T, N]
+};
+
+// round(n f 2^E) at each step less that of the step before; an f that is not finite counts as 0.
+struct DifferencesCall {
+    const double* value;  // [T, N]
+    std::int64_t T, N;
+    double one;
+    const double* steps;
+    const double* before;  // [N] of the step before these, or null
+    double* after;
+    std::int32_t* result;  // [T, N], saturated to +-(2^30 - 1)
+};
+
 }  // namespace fastsnn

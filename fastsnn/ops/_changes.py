@@ -1,6 +1,9 @@
-"""Functions of means of fixed-point numbers in the native module: what changes at each step, in one pass."""
+"""Functions of means of fixed-point numbers in the native module: what changes at each step.
 
-from collections.abc import Sequence
+Those that it has are one pass; of others it computes what they read and what their values change by.
+"""
+
+from collections.abc import Callable, Sequence
 from math import prod
 
 import torch
@@ -61,4 +64,28 @@ def changes(
         out.data_ptr(),
         torch.get_num_threads(),
     )
+    return out, after
+
+
+def changes_by(
+    function: Callable[[list[Tensor]], Tensor],
+    inputs: Sequence[Tensor],
+    steps: Tensor,
+    exponent: int,
+    state: Sequence[Tensor] | None,
+) -> tuple[Tensor, list[Tensor]]:
+    """The same of any function, which is given means [T * B, *S, C] float64 of each input, and gives as many values."""
+    module, threads, scale = _native.load(), torch.get_num_threads(), 2.0**exponent
+    T, given, after = len(inputs[0]), [], []
+    for i, x in enumerate(inputs):
+        means = torch.empty(x.shape, dtype=torch.float64)
+        after.append(torch.empty(x.shape[1:], dtype=torch.int64))
+        places = [steps.data_ptr(), 0 if state is None else state[i].data_ptr(), after[-1].data_ptr()]
+        module.means(x.data_ptr(), T, x[0].numel(), scale, *places, means.data_ptr(), threads)
+        given.append(means.flatten(0, 1))
+    values = function(given).unflatten(0, inputs[0].shape[:2]).contiguous()
+    out = torch.empty(values.shape, dtype=torch.int32)
+    after.append(torch.empty(values.shape[1:], dtype=torch.float64))
+    places = [steps.data_ptr(), 0 if state is None else state[-1].data_ptr(), after[-1].data_ptr()]
+    module.differences(values.data_ptr(), T, values[0].numel(), scale, *places, out.data_ptr(), threads)
     return out, after

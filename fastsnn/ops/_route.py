@@ -1,4 +1,4 @@
-"""Movement of words and numbers in the native module: runs of neighbouring elements are copied at once."""
+"""Movement of words and numbers in the native module: neighbouring elements at once, or one by one by number."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,11 @@ import torch
 from torch import Tensor
 
 from fastsnn import _native
+
+# neighbours that are worth copying at once, on average
+RUN = 4
+# where the number of a source is in that of an element, and how many there may be
+SOURCE_BIT, SOURCES = 28, 8
 
 
 class Route:
@@ -26,21 +31,22 @@ class Route:
         new[1:] = (source[1:] != source[:-1]) | (place[1:] != place[:-1] + step)
         first = new.nonzero()[:, 0]
         length = torch.diff(first, append=torch.tensor([len(flat)]))
-        self._runs = torch.stack([first, length, source[first], place[first]], 1).contiguous()
+        one_by_one = len(first) * RUN > len(flat) and len(sizes) <= SOURCES and max(sizes) < 1 << SOURCE_BIT
+        if one_by_one:
+            table = torch.where(flat < 0, -1, (source << SOURCE_BIT) + place).to(torch.int32)
+        else:
+            table = torch.stack([first, length, source[first], place[first]], 1)
+        self._one_by_one, self._table = one_by_one, table.contiguous()
 
     def __call__(self, sources: Sequence[Tensor]) -> Tensor:
         """Words or numbers, contiguous, [B, *] each, of one dtype."""
         batch = sources[0].shape[0]
         out = torch.empty((batch, *self.shape), dtype=sources[0].dtype)
-        _native.load().route(
-            [s.data_ptr() for s in sources],
-            self.sizes,
-            out.element_size(),
-            self._runs.data_ptr(),
-            len(self._runs),
-            out.data_ptr(),
-            out[0].numel() if batch else 0,
-            batch,
-            torch.get_num_threads(),
-        )
+        given = [s.data_ptr() for s in sources], self.sizes, out.element_size()
+        size = out[0].numel() if batch else 0
+        to, threads = out.data_ptr(), torch.get_num_threads()
+        if self._one_by_one:
+            _native.load().gather(*given, self._table.data_ptr(), to, size, batch, threads)
+        else:
+            _native.load().route(*given, self._table.data_ptr(), len(self._table), to, size, batch, threads)
         return out

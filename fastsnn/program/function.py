@@ -78,9 +78,9 @@ class FunctionLayer(Layer):
 
     def dense(self, inputs: Sequence[Tensor]) -> Tensor:
         if inputs[0].is_floating_point():
-            return self._of(inputs, False)
+            return self._of(inputs)
         bits = self.exponent or 0
-        return fixed_input(self._of([x.double() * 2.0**-bits for x in inputs], True), bits)
+        return fixed_input(self.values([x.double() * 2.0**-bits for x in inputs]), bits)
 
     def over_time(
         self, inputs: Sequence[Tensor], steps: Tensor, state: Sequence[Tensor] | None = None, differential: bool = False
@@ -105,7 +105,7 @@ class FunctionLayer(Layer):
             sums.append(total[-1].clone())
             means.append((total / one if differential else total / (one * n)).flatten(0, 1))
         # a function that is not finite at the means of the first steps gives nothing there
-        found = self._of(means, exact).unflatten(0, (T, -1)).nan_to_num(0.0, 0.0, 0.0)
+        found = (self.values if exact else self._of)(means).unflatten(0, (T, -1)).nan_to_num(0.0, 0.0, 0.0)
         n = steps[1:].to(found.dtype).reshape(T, *[1] * (found.ndim - 1)) * one
         if not differential:
             found = found.mul_(n).round_() if exact else found.mul_(n)
@@ -118,9 +118,11 @@ class FunctionLayer(Layer):
             out = (out.round_() if differential else out).clamp_(1 - LIMIT, LIMIT - 1).int()
         return out, [*sums, found[-1].clone()]
 
-    def _of(self, values: Sequence[Tensor], exact: bool) -> Tensor:
-        if exact and self.known in WRITTEN_OUT:
-            return WRITTEN_OUT[self.known](values[0])
+    def values(self, means: Sequence[Tensor]) -> Tensor:
+        """What it is in fixed point, of means [N, *S, C] float64."""
+        return WRITTEN_OUT[self.known](means[0]) if self.known in WRITTEN_OUT else self._of(means)
+
+    def _of(self, values: Sequence[Tensor]) -> Tensor:
         seen = [logical(value) for value in values]
         given, named = self.arguments
         out = function(self.operator)(*argument(given, seen), **{k: argument(v, seen) for k, v in named.items()})
