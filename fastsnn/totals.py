@@ -59,7 +59,7 @@ class StepTotals:
         """Whether spikes are summed as a layer's currents: such are not saturated, and need not be."""
         if not spikes or not fusable(spikes, self.shape, True):
             return False
-        return sum(term.reach() for term in spikes) + float(self.bias.double().abs().max()) < LIMIT
+        return sum(term.extent() for term in spikes) + float(self.bias.double().abs().max()) < LIMIT
 
     def __call__(self, run: Run, results: Results, T: int, biased: bool, last: bool = False) -> Tensor:
         """[T, B, *S, C]: as floats, or as int32 in fixed point, saturated; with the bias or without.

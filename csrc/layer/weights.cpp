@@ -41,20 +41,21 @@ Weight<Source> weight_of(const TermSpec& term) {
             {term.kernel[0], term.kernel[1], term.kernel[2]}};
 }
 
-// The largest sum of |weight| over what one output reads.
+// How far from zero spikes drive an output: weights of one sign add up.
 template <class Source>
 double reach_of(const std::vector<TermSpec>& terms, i64 outputs) {
     double most = 0;
     for (i64 o = 0; o < outputs; ++o) {
-        double sum = 0;
+        double up = 0, down = 0;
         for (const TermSpec& term : terms) {
             const i64 n = term.channels / term.groups * term.kernel[0] * term.kernel[1] * term.kernel[2];
             const Source* w = static_cast<const Source*>(term.weight) + o * n;
             for (i64 i = 0; i < n; ++i) {
-                sum += std::abs(static_cast<double>(w[i]));
+                const auto weight = static_cast<double>(w[i]);
+                (weight > 0 ? up : down) += std::abs(weight);
             }
         }
-        most = std::max(most, sum);
+        most = std::max({most, up, down});
     }
     return most;
 }

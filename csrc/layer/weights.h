@@ -7,7 +7,7 @@
 
 namespace fastsnn {
 
-// The largest sum of |weight| over what one output reads.
+// How far from zero spikes drive an output: weights of one sign add up.
 double reach(const std::vector<TermSpec>& terms, std::int64_t outputs, Number number);
 
 // The largest |weight|.

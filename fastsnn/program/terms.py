@@ -60,6 +60,15 @@ class Term(nn.Module):
 
     def reach(self) -> float:
         """The largest sum of |weight| over what one output element reads."""
+        return self.largest(self.weight.double().abs())
+
+    def extent(self) -> float:
+        """How far from zero spikes drive an output element: only weights of one sign add up."""
+        weight = self.weight.double()
+        return max(self.largest(weight.clamp(min=0)), self.largest(-weight.clamp(max=0)))
+
+    def largest(self, weight: Tensor) -> float:
+        """The largest sum of weights, none of them negative, over what one output element reads."""
         raise NotImplementedError
 
 
@@ -82,8 +91,8 @@ class ConvTerm(Term):
     def linear(self, x: Tensor, weight: Tensor) -> Tensor:
         return convolve(x, weight, self.stride, self.padding, self.dilation, self.groups)
 
-    def reach(self) -> float:
-        return self.weight.double().abs().flatten(1).sum(1).max().item()
+    def largest(self, weight: Tensor) -> float:
+        return weight.flatten(1).sum(1).max().item()
 
 
 class LinearTerm(Term):
@@ -92,8 +101,8 @@ class LinearTerm(Term):
     def linear(self, x: Tensor, weight: Tensor) -> Tensor:
         return x @ weight.T
 
-    def reach(self) -> float:
-        return self.weight.double().abs().sum(1).max().item()
+    def largest(self, weight: Tensor) -> float:
+        return weight.sum(1).max().item()
 
 
 class ScaleTerm(Term):
@@ -102,8 +111,8 @@ class ScaleTerm(Term):
     def linear(self, x: Tensor, weight: Tensor) -> Tensor:
         return x * weight
 
-    def reach(self) -> float:
-        return self.weight.double().abs().max().item()
+    def largest(self, weight: Tensor) -> float:
+        return weight.max().item()
 
 
 class WindowTerm(Term):
@@ -118,5 +127,5 @@ class WindowTerm(Term):
     def linear(self, x: Tensor, weight: Tensor) -> Tensor:
         return (x.flatten(1, -2)[:, self.index] * weight).sum(2)
 
-    def reach(self) -> float:
-        return self.weight.double().abs().sum(1).max().item()
+    def largest(self, weight: Tensor) -> float:
+        return weight.sum(1).max().item()

@@ -61,4 +61,4 @@ def test_more_sources_than_numbers_have_room_for():
 
 def test_a_difference_shows():
     index, x = torch.tensor([3, 1, -1]), numbers(torch.int32, 1, 4) + 200
-    assert not torch.equal(Route(index, [4])([x]), moved(index + 1, [x]))
+    assert not torch.equal(Route(index, [4])([x]), moved(index - 1, [x]))
