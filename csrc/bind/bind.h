@@ -17,8 +17,8 @@ using address = std::uintptr_t;
 using Sizes = std::array<i64, 3>;
 using Strides = std::array<i64, 6>;
 
-// Neurons, rows of outputs, and bytes to copy, below which another thread is not worth waking.
-constexpr i64 NEURON_GRAIN = 4096, ROW_GRAIN = 1, ROUTE_GRAIN = 1 << 16;
+// Neurons, values of functions, rows of outputs, and bytes to copy, below which another thread is not worth waking.
+constexpr i64 NEURON_GRAIN = 4096, VALUE_GRAIN = 1024, ROW_GRAIN = 1, ROUTE_GRAIN = 1 << 16;
 
 template <typename Value>
 Value* at(address a) {

@@ -153,7 +153,7 @@ void changes(Function function, address x, address y, i64 T, i64 N, i64 M, i64 r
                            at<double>(after[2]),
                            at<std::int32_t>(result)};
     Tape::make([=] {
-        parallel_ranges(N, NEURON_GRAIN, threads,
+        parallel_ranges(N, VALUE_GRAIN, threads,
                         [&](i64 begin, i64 end) { kernels().changes(call, function, begin, end); });
     });
 }
@@ -164,7 +164,7 @@ void means(address x, i64 T, i64 N, double one, address steps, address before, a
         at<const std::int32_t>(x), T, N, one, at<const double>(steps), at<const i64>(before), at<i64>(after),
         at<double>(result)};
     Tape::make([=] {
-        parallel_ranges(N, NEURON_GRAIN, threads, [&](i64 begin, i64 end) { kernels().means(call, begin, end); });
+        parallel_ranges(N, VALUE_GRAIN, threads, [&](i64 begin, i64 end) { kernels().means(call, begin, end); });
     });
 }
 
@@ -174,7 +174,7 @@ void differences(address value, i64 T, i64 N, double one, address steps, address
         at<const double>(value), T, N, one, at<const double>(steps), at<const double>(before), at<double>(after),
         at<std::int32_t>(result)};
     Tape::make([=] {
-        parallel_ranges(N, NEURON_GRAIN, threads, [&](i64 begin, i64 end) { kernels().differences(call, begin, end); });
+        parallel_ranges(N, VALUE_GRAIN, threads, [&](i64 begin, i64 end) { kernels().differences(call, begin, end); });
     });
 }
 

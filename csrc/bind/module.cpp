@@ -138,9 +138,17 @@ void readout(address words, int word_bytes, address weight, address bias, bool w
     });
 }
 
-void fixed(address x, address weight, i64 batch, const Sizes& in, i64 channels, const Sizes& out, i64 outputs,
-           i64 groups, const Sizes& kernel, const Sizes& stride, const Sizes& padding, const Sizes& dilation, int shift,
-           address bias, i64 bias_position, i64 bias_channel, address result, address sums, int threads) {
+// What digits of positions that share weights may take in all, in bytes.
+constexpr i64 DIGITS_TOGETHER = 256 * 1024;
+
+void fixed(address x, address weight, i64 planes, i64 batch, const Sizes& in, i64 channels, const Sizes& out,
+           i64 outputs, i64 groups, const Sizes& kernel, const Sizes& stride, const Sizes& padding,
+           const Sizes& dilation, int shift, address bias, i64 bias_position, i64 bias_channel, address result,
+           address sums, int threads) {
+    using fastsnn::TILE_DEPTH, fastsnn::TILE_BYTES, fastsnn::TILE_ROWS;
+    if (planes > 0 && kernels().tiles == fastsnn::Tiles::none) {
+        throw std::invalid_argument("weights are digits, which this instruction set does not multiply");
+    }
     fastsnn::FixedCall call{};
     call.x = at<const std::int32_t>(x);
     call.weight = at<const std::int32_t>(weight);
@@ -162,10 +170,22 @@ void fixed(address x, address weight, i64 batch, const Sizes& in, i64 channels, 
     if (call.pointwise) {
         copy({1, out[0] * out[1] * out[2], 1}, call.out);
     }
-    const i64 rows = batch * call.out[0] * call.out[1];
+    call.digits = at<const char>(weight);
+    call.planes = planes;
+    call.positions = batch * out[0] * out[1] * out[2];
+    call.deep = (kernel[0] * kernel[1] * kernel[2] * channels + TILE_DEPTH - 1) / TILE_DEPTH;
+    const i64 group_bytes = fastsnn::NUMBER_DIGITS * call.deep * TILE_BYTES;
+    call.together = std::max<i64>(1, DIGITS_TOGETHER / group_bytes);
+    call.tiles = kernels().tiles;
+    const i64 line = 4 * call.deep * TILE_DEPTH, scratch = planes > 0 ? line + call.together * group_bytes : 0;
+    const i64 tasks = planes > 0 ? (call.positions + TILE_ROWS - 1) / TILE_ROWS : batch * call.out[0] * call.out[1];
     Tape::make([=] {
-        fastsnn::parallel_ranges(rows, ROW_GRAIN, threads,
-                                 [&](i64 begin, i64 end) { kernels().fixed(call, begin, end); });
+        fastsnn::parallel_ranges(tasks, ROW_GRAIN, threads, [&](i64 begin, i64 end) {
+            static thread_local fastsnn::Arena arena;
+            fastsnn::FixedCall own = call;
+            own.scratch = static_cast<char*>(arena.get(static_cast<std::size_t>(scratch)));
+            kernels().fixed(own, begin, end);
+        });
     });
 }
 

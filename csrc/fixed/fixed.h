@@ -4,8 +4,14 @@
 
 #include <cstdint>
 
+#include "layer/tiles.h"
+
 namespace fastsnn {
 
+// Digits of 8 bits that a number of 32 has.
+constexpr std::int64_t NUMBER_DIGITS = 4;
+
+// Rows of outputs are computed; where it is by digits, groups of TILE_ROWS positions.
 struct FixedCall {
     const std::int32_t* x;       // [B, *in, C], |x| <= 2^30
     const std::int32_t* weight;  // [groups, blocks, taps, C / groups, 16]: of 16 outputs, 0, 8, 1, 9, .., 7, 15
@@ -18,6 +24,11 @@ struct FixedCall {
     std::int64_t bias_position, bias_channel;  // 1 or 0 each: [*out, O], [O], or one number
     std::int32_t* result;                      // [B, *out, O], saturated to +-(2^30 - 1); or null
     std::int64_t* sums;                        // [B, *out, O], scaled and nothing else
+    const char*
+        digits;  // of the weights, where there are planes of them: [16 outputs][plane], tiles as in layer/tiles.h
+    std::int64_t planes, positions, deep, together;  // positions of all images; tiles of one; groups that share weights
+    Tiles tiles;
+    char* scratch;  // 4 deep numbers of a tile each, and the digits of `together` groups
 };
 
 // x * scale, rounded to nearest, halves to even, saturated to +-(2^30 - 1); what is no number is 0. Channels last.

@@ -55,7 +55,10 @@ def gelu_tanh(x: Tensor) -> Tensor:
 
 def gelu(x: Tensor) -> Tensor:
     z = x.abs() * SQRT_HALF
-    tail = series((z - 3.75) / (z + 3.75), TAIL) / (z + z + 1) * (exp(x * x * -0.5) * 0.5)
+    above, twice = z + 3.75, z + z + 1
+    # both quotients of one division
+    share = 1 / (above * twice)
+    tail = series((z - 3.75) * (twice * share), TAIL) * (above * share) * (exp(x * x * -0.5) * 0.5)
     small = x.abs() * tail
     return torch.where(x > 0, x - small, -small)
 

@@ -4,10 +4,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sets import SETS, using
+from sets import SETS, tiles, using
 from sums import MOST, summed
 
 from fastsnn import _native
+from fastsnn.ops import _fixed
 from fastsnn.ops._fixed import FixedConvolution
 from fastsnn.ops._image import image
 from fastsnn.program import ConvTerm
@@ -21,6 +22,12 @@ LIMIT = MOST - 1
 
 @pytest.fixture(params=SETS)
 def chosen(request):
+    with using(request.param):
+        yield
+
+
+@pytest.fixture(params=[name for name in SETS if name in ("amx", "avx512vbmi2")])
+def multiplying(request):
     with using(request.param):
         yield
 
@@ -88,15 +95,53 @@ def check(name, data, width, channels, outputs, kernel, stride, dilation, groups
     shapes = {"one": (1,), "channel": (outputs * groups,), "position": (*out, outputs * groups)}
     add = numbers(28, *shapes[bias])
     geometry = (stride, padding, dilation, groups)
-    with using(name):
-        room = torch.empty((2, *out, outputs * groups), dtype=torch.int32)
-        convolution = FixedConvolution((*out, outputs * groups), weight, add, shift, *geometry)
-        got, sums = convolution(x, room), convolution.scaled(x.long())
-    assert torch.equal(got, summed(x, weight, add, shift, *geometry))
     term = ConvTerm("x", weight, (*out, outputs * groups), *geometry)
     term.shift = shift
-    # products of 30 and 27 bits, in two parts of 15 bits, and 27 of them: float64 holds what it adds
-    assert sums.dtype == torch.int64 and torch.equal(sums, term.exact(x.long()))
+    with using(name):
+        for digits in (False, True) if tiles() else (False,):
+            room = torch.empty((2, *out, outputs * groups), dtype=torch.int32)
+            convolution = FixedConvolution((*out, outputs * groups), weight, add, shift, *geometry, digits=digits)
+            assert torch.equal(convolution(x, room), summed(x, weight, add, shift, *geometry))
+            sums = convolution.scaled(x.long())
+            # products of 30 and 27 bits, in two parts of 15 bits, and 27 of them: float64 holds what it adds
+            assert sums.dtype == torch.int64 and torch.equal(sums, term.exact(x.long()))
+
+
+@pytest.mark.parametrize("planes", [1, 2, 3, 4])
+@pytest.mark.parametrize("bits", [1, 7, 8, 15, 16, 23, 24, 30])
+def test_digits_of_any_size(multiplying, planes, bits):
+    """Each border between numbers of digits, of which the last of x has a sign and all of a weight have one."""
+    x = torch.tensor([s * (2**bits + d) for d in (-1, 0, 1) for s in (1, -1) if 2**bits + d <= 2**30])
+    x = x.int().repeat_interleave(70).reshape(-1, 70)
+    largest = 127 * sum(256**n for n in range(planes))
+    edges = [largest, largest + 1, -largest, -128 * sum(256**n for n in range(planes)), 0]
+    weight = torch.tensor([w if abs(w) < 2**31 else w // 2 for w in edges], dtype=torch.int32)[:, None].repeat(1, 70)
+    convolution = FixedConvolution((5,), weight, torch.zeros(1, dtype=torch.int32), 31, (), (), (), 1, digits=True)
+    got = convolution(x, torch.empty((len(x), 5), dtype=torch.int32))
+    assert torch.equal(got, summed(x, weight, torch.zeros(1, dtype=torch.int32), 31, (), (), (), 1))
+
+
+def test_as_many_inputs_as_digits_have_room_for(chosen):
+    zero, most = torch.zeros(1, dtype=torch.int32), _fixed.MOST_INPUTS
+    for inputs in (most, most + 1):
+        # all digits of x as large as they get, of a weight as small: sums are the largest there are
+        x, weight = (torch.full((2, inputs), n, dtype=torch.int32) for n in (2**30 - 1, -128 * 257))
+        convolution = FixedConvolution((2,), weight, zero, 31, (), (), (), 1, digits=tiles())
+        assert (convolution._planes > 0) == (tiles() and inputs <= most)
+        got = convolution(x, torch.empty((2, 2), dtype=torch.int32))
+        assert torch.equal(got, summed(x, weight, zero, 31, (), (), (), 1))
+
+
+def test_digits_are_where_the_processor_multiplies_them(chosen):
+    weight = torch.ones(16, 64, dtype=torch.int32)
+    args = (16,), weight, torch.zeros(1, dtype=torch.int32), 0, (), (), (), 1
+    hardware = _native.load().tiles() == "hardware"
+    assert (FixedConvolution(*args)._planes > 0) == hardware
+    assert FixedConvolution((16,), weight[:, 1:], *args[2:])._planes == 0
+    if not tiles():
+        forced = FixedConvolution(*args, digits=True)
+        with pytest.raises(ValueError, match="does not multiply"):
+            forced(weight, weight.clone())
 
 
 def test_the_definition_tells_one_apart(chosen):
