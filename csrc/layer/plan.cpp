@@ -198,7 +198,9 @@ Plan::Plan(const Kernels& kernels, Number number, const std::vector<TermSpec>& t
         m.first_tap = la.taps;
         la.taps += m.kernel[0] * m.kernel[1] * m.kernel[2] * m.per_group;
     }
-    la.index_bytes = la.streamed || std::max(la.rows + 1, widest) < 65536 ? 2 : 4;
+    // only lists have numbers of rows, and of inputs in a row
+    const bool lists = !la.streamed && la.tiles == Tiles::none;
+    la.index_bytes = lists && std::max(la.rows + 1, widest) >= 65536 ? 4 : 2;
     const i64 size = bytes_of(number_), all = la.parts * la.blocks * la.block_lanes * size;
     la.weight_bytes = all * (la.rows + 1);
     weights_.reset(allocate(static_cast<std::size_t>(la.weight_bytes)));
