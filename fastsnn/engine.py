@@ -12,6 +12,7 @@ from fastsnn.clock import Clock
 from fastsnn.counted import counted
 from fastsnn.currents import CONSTANT
 from fastsnn.gates import gated
+from fastsnn.memory import bytes_an_image
 from fastsnn.ops import emit, pack
 from fastsnn.ops import readout as readouts
 from fastsnn.ops._step import spikes_at
@@ -38,7 +39,7 @@ from fastsnn.twice import restarted
 
 # share of a threshold that is no membrane potential worth going on for
 USED_UP = 1e-3
-# what the numbers of one chunk may take where a network keeps any over time, in bytes
+# what the results of one chunk may take at once where a network has numbers over time, in bytes
 CHUNK_BYTES = 2**29
 
 
@@ -142,12 +143,12 @@ class Simulation:
         return self.prepared.words(shape, self.prepared.word(T))
 
     def longest_chunk(self) -> int:
-        """Steps that one call may take for the numbers kept over time to stay below CHUNK_BYTES; 32 where none are."""
-        numbers = [layer for _, layer in self.prepared.running if not layer.spiking]
-        size = 8 * self.batch * sum(torch.Size(layer.shape).numel() for layer in numbers)
+        """Steps that one call may take for its results to stay below CHUNK_BYTES; 32 where all of them are spikes."""
         steps = MAX_STEPS
         # a graph is of any batch size
-        while not exporting() and steps > 1 and steps * size > CHUNK_BYTES:
+        if exporting() or all(layer.spiking for _, layer in self.prepared.running):
+            return steps
+        while steps > 1 and self.batch * bytes_an_image(self.prepared, steps) > CHUNK_BYTES:
             steps //= 2
         return steps
 

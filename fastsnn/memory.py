@@ -17,6 +17,12 @@ MIB = 2**20
 
 def bytes_an_image(prepared: Prepared, steps: int) -> int:
     """The most that the results of a run hold at once, for each image; without weights and workspace of libraries."""
+    if steps not in prepared.sizes:
+        prepared.sizes[steps] = max(_bytes(prepared, steps), 1)
+    return prepared.sizes[steps]
+
+
+def _bytes(prepared: Prepared, steps: int) -> int:
     # potentials are kept from chunk to chunk
     T = min(steps, MAX_STEPS)
     word, number = word_dtype(T).itemsize, T * prepared.real.itemsize

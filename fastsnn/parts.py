@@ -18,10 +18,8 @@ def images_at_once(prepared: Prepared, batch: int, T: int) -> int:
     """How many images of a batch are run at once: parts are of one size, but for the last."""
     if batch <= 1 or not prepared.native or prepared.drawn:
         return batch
-    if T not in prepared.sizes:
-        prepared.sizes[T] = max(bytes_an_image(prepared, T), 1)
     room = max(torch.get_num_threads() * THREAD_BYTES, LEAST_BYTES)
-    parts = -(-batch // max(room // prepared.sizes[T], 1))
+    parts = -(-batch // max(room // bytes_an_image(prepared, T), 1))
     return -(-batch // parts)
 
 

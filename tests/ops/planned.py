@@ -53,8 +53,6 @@ SHAPES = {
     "several images a band": {"size": (2, 2), "kernel": (3, 3), "channels": 130, "outputs": 64, "batch": 9},
     "deep": {"size": (2, 3, 4), "kernel": (2, 3, 1), "channels": 20, "outputs": 12},
     "one position": {"size": (1, 1), "kernel": (1, 1), "channels": 257, "outputs": 70, "batch": 5},
-    # lists would number its inputs with 32 bits
-    "a row of many inputs": {"size": (1, 300), "kernel": (1, 1), "channels": 256, "outputs": 17, "batch": 1},
     "several inputs": {"size": (4, 5), "kernel": (3, 3), "channels": 33, "outputs": 34, "inputs": 3},
 }
 

@@ -40,6 +40,13 @@ def test_products_of_every_shape_give_the_same(instruction_set, dtype, shape, T)
     assert same_on_threads(args, plan, out)
 
 
+@pytest.mark.parametrize("dtype", [torch.int16, torch.int32])
+def test_rows_of_more_inputs_than_16_bits_number(instruction_set, dtype):
+    args = layer(0, dtype, (1, 300), (1, 1), 256, 17, 16, batch=1)
+    plan, out = plan_of(args, "tiles")
+    assert plan.way == "tiles" and same_on_threads(args, plan, out)
+
+
 @given(
     st.integers(0, 2**16), st.sampled_from([torch.int16, torch.int32]), st.integers(1, 9), st.integers(1, 9),
     st.integers(1, 140), st.integers(1, 70), st.integers(1, 32), st.integers(1, 3), st.integers(0, 2),
