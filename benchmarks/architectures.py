@@ -86,6 +86,7 @@ def _torchvision(name: str) -> Callable[[], nn.Module]:
 TORCHVISION = (
     *("resnet50", "resnext50_32x4d", "regnet_x_400mf", "mobilenet_v2", "mnasnet1_0", "shufflenet_v2_x1_0"),
     *("squeezenet1_1", "googlenet", "densenet121", "regnet_y_400mf", "mobilenet_v3_small"),
+    *("efficientnet_b0", "convnext_tiny", "swin_t"),
 )
 MODELS: dict[str, Callable[[], nn.Module]] = {name: _torchvision(name) for name in TORCHVISION} | {
     "U-Net, transposed convolutions": lambda: UNet("transposed"),

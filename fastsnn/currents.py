@@ -47,6 +47,10 @@ class Run(Protocol):
         """Memory to write to."""
         ...
 
+    def give_back(self, result: Tensor) -> None:
+        """Memory from `room` that nobody will read again."""
+        ...
+
 
 class Bias:
     """What is added to the sums of a layer that change over time: bias, constant inputs, and its schedule.

@@ -128,7 +128,9 @@ class Steps(Driver):
         reset, comparator = layer.neuron.firing.at(run.steps).code, layer.neuron.comparator
         if self.fills:
             args = (currents, False, start, layer.threshold, bias, T, reset, comparator)
-            return load(NEURONS["native"])(*args, keep=keep, out=run.words(layer, T))
+            emitted = load(NEURONS["native"])(*args, keep=keep, out=run.words(layer, T))
+            run.give_back(currents)
+            return emitted
         return if_steps.if_steps(currents, layer.threshold, start, bias=bias, reset=reset, comparator=comparator)
 
 

@@ -63,7 +63,8 @@ class Simulation:
     ) -> None:
         self.program, self.prepared = program, prepared or Prepared(program)
         self.layers = self.prepared.layers
-        self.real, self.room = self.prepared.real, self.prepared.room
+        self.real = self.prepared.real
+        self.room, self.give_back = self.prepared.room, self.prepared.give_back
         self.steps, self.stepwise, self.batch = 0, stepwise, x.shape[0]
         self.given: Tensor | None = None
         self.potential: dict[str, Tensor | None] = {}
@@ -168,16 +169,20 @@ class Simulation:
         if isinstance(layer, FunctionLayer):
             return applied(self, layer, results, T)
         if isinstance(layer, RouteLayer) and layer.spiking:
-            route = self.prepared.routes.get(layer.name, layer.dense)
             words = [results[s] for s in self.prepared.sources[layer.name]]
             if len(layer.amplitudes) == 1:
-                return route(words)
-            return route([w.flatten(0, 1) for w in words]).unflatten(0, (-1, self.batch))
+                return self._moved(layer, words)
+            return self._moved(layer, [w.flatten(0, 1) for w in words]).unflatten(0, (-1, self.batch))
         if isinstance(layer, ValueLayer):
             return self.prepared.totals[layer.name](self, results, T, not self.asleep)
         inputs = [self.numbers(source, results, T).contiguous() for source in self.prepared.sources[layer.name]]
-        moved = self.prepared.routes.get(layer.name, layer.dense)(inputs)
-        return moved.unflatten(0, (T, self.batch))
+        return self._moved(layer, inputs).unflatten(0, (T, self.batch))
+
+    def _moved(self, layer: Layer, inputs: list[Tensor]) -> Tensor:
+        route = self.prepared.routes.get(layer.name)
+        if route is None:
+            return layer.dense(inputs)
+        return route(inputs, self.room((len(inputs[0]), *route.shape), inputs[0].dtype))
 
     def narrow(self, name: str) -> Tensor:
         return narrow(self.static, name, self.program.exponent)

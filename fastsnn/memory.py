@@ -42,7 +42,7 @@ def _bytes(prepared: Prepared, steps: int) -> int:
             kept += (8 if layer.neuron.firing.counted else 4) * torch.Size(layer.shape).numel()
         stepwise = isinstance(prepared.drivers.get(name), Steps)
         currents = number * torch.Size(layer.shape).numel() if stepwise else 0
-        most = max(most, live + currents + _passing(layer, word, T))
+        most = max(most, live + currents + _passing(prepared, layer, word, T))
         for source in set(prepared.sources[name]):
             readers[source] -= 1
             if readers[source] == 0 and source in prepared.timed and source not in prepared.boundary:
@@ -50,9 +50,12 @@ def _bytes(prepared: Prepared, steps: int) -> int:
     return fixed + most + kept
 
 
-def _passing(layer: Layer, word: int, T: int) -> int:
+def _passing(prepared: Prepared, layer: Layer, word: int, T: int) -> int:
     """What a layer holds while it is computed and no longer."""
     if isinstance(layer, FunctionLayer):
+        if prepared.computes(layer) and layer.known is not None:
+            # sums, and what the function came to
+            return 2 * 8 * torch.Size(layer.shape).numel()
         # sums, means, values of the function, and what they change by, each of 64 bits
         return 4 * 8 * T * torch.Size(layer.shape).numel()
     if not isinstance(layer, CountLayer):

@@ -13,10 +13,21 @@ from fastsnn.ops import readout
 from fastsnn.ops._by_backend import PLANS
 from fastsnn.ops._route import Route
 from fastsnn.ops._step import HALVES
-from fastsnn.program import InputLayer, Layer, NeuronLayer, PlaneLayer, Program, RouteLayer, ValueLayer
+from fastsnn.program import (
+    FunctionLayer,
+    InputLayer,
+    Layer,
+    NeuronLayer,
+    PlaneLayer,
+    Program,
+    RouteLayer,
+    ValueLayer,
+)
 from fastsnn.spikes import word_dtype
 from fastsnn.totals import StepTotals
 
+# what a thread may keep to write to again, in bytes
+FREE_BYTES = 2**28
 # channels that a position's words are padded to on a GPU, so that 16 bytes can be read at once
 ALIGNED = 16
 
@@ -46,7 +57,7 @@ class Prepared:
     totals             layers that are numbers at every step
     summing            drivers for which torch computes a constant current
     narrow             an input that is held is read as 32-bit numbers, and as nothing else
-    reusable           layers whose words are in memory from `words`, and nobody sees after their readers have run
+    reusable           layers whose results are in memory from `room`, and nobody sees after their readers have run
     free               what each thread may write to again
     drawn              spikes are drawn at random, by the number of the image in its batch
     sizes              T -> bytes that an image takes, where that was asked
@@ -54,7 +65,7 @@ class Prepared:
 
     def __init__(self, program: Program, choices: dict[str, Choice] | None = None, operators: bool = False) -> None:
         self.free = _Free()
-        self.layers = program.layers
+        self.layers, self.exact = program.layers, program.exponent is not None
         self.inner, self.timed = program.inner(), program.timed()
         self.wake, self.waits, self.differential = program.wake, program.waits, program.differential
         self.longest_run = program.longest_run
@@ -96,21 +107,28 @@ class Prepared:
         self.drivers: dict[str, Driver] = {}
         for name, layer in self.running:
             if isinstance(layer, NeuronLayer):
-                exact = program.exponent is not None
-                self.drivers[name] = driver(layer, self.layers, self.timed, exact, operators)
+                self.drivers[name] = driver(layer, self.layers, self.timed, self.exact, operators)
                 if choices and name in choices:
                     self.drivers[name].choose(choices[name])
         # those that wait emit other words than their driver gives
         filled = {n for n, made in self.drivers.items() if made.fills and not made.layer.neuron.waits}
-        self.reusable = set() if operators else filled - self.boundary - seen
-        how = (self.layers, self.timed, program.exponent is not None, self.native)
+        how = (self.layers, self.timed, self.exact, self.native)
         values = [(name, layer) for name, layer in self.running if isinstance(layer, ValueLayer)]
         self.totals = {name: StepTotals(la.terms, la.shape, la.bias, *how) for name, la in values}
+        numbers = {n for n, made in self.totals.items() if made.fast} | {
+            n for n, la in self.running if self.computes(la)
+        }
+        self.reusable = set() if operators else (filled | numbers | set(self.routes)) - self.boundary - seen
         self.summing = [made for made in self.drivers.values() if made.constant]
         first = program.input.name
         reading = [name for name, layer in self.layers.items() if first in layer.sources]
         only = all(name in self.drivers and self.drivers[name].narrow for name in reading)
         self.narrow = self.native and only and first not in program.outputs
+
+    def computes(self, layer: Layer) -> bool:
+        """Whether the native module has a part in a function of numbers of each step."""
+        smooth = isinstance(layer, FunctionLayer) and not layer.stepwise
+        return smooth and self.native and self.exact and not self.differential
 
     def words(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Memory for a layer's words.
@@ -160,7 +178,10 @@ class Prepared:
         """What `words` or `room` gave and nobody will read again. A GPU's memory is torch's to keep."""
         if self.device.type == "cuda" or self.padded:
             return
-        items = result.untyped_storage().nbytes() // result.itemsize
+        size = result.untyped_storage().nbytes()
+        if size + sum(map(Tensor.numel, self.free.memory)) > FREE_BYTES:
+            return
+        items = size // result.itemsize
         insort(self.free.memory, result.as_strided((items,), (1,), 0).view(torch.uint8), key=Tensor.numel)
 
     def forget(self) -> None:

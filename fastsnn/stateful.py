@@ -24,6 +24,10 @@ class Run(Protocol):
     states: dict[str, Tensor]
     running: dict[str, list[Tensor]]
 
+    def room(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Memory to write to."""
+        ...
+
     def numbers(self, name: str, results: dict[str, Tensor], T: int) -> Tensor: ...
 
 
@@ -44,13 +48,12 @@ def applied(run: Run, layer: FunctionLayer, results: dict[str, Tensor], T: int) 
         # what is given in the first steps counts as the mean over them
         steps.clamp_(max=run.prepared.wake)
     before = run.running.get(layer.name)
-    exact = not inputs[0].is_floating_point() and not (layer.stepwise or run.prepared.differential)
-    if not (exact and run.prepared.native):
+    if not run.prepared.computes(layer):
         out, run.running[layer.name] = layer.over_time(inputs, steps, before, run.prepared.differential)
         return out
     bits, inputs = layer.exponent or 0, [x.contiguous() for x in inputs]
     if layer.known is not None and takes(layer.known, inputs):
-        out, run.running[layer.name] = changes(layer.known, inputs, steps, bits, before)
+        out, run.running[layer.name] = changes(layer.known, inputs, steps, bits, before, run.room)
     else:
-        out, run.running[layer.name] = changes_by(layer.values, inputs, steps, bits, before)
+        out, run.running[layer.name] = changes_by(layer.values, inputs, steps, bits, before, run.room)
     return out

@@ -28,8 +28,8 @@ Run = Callable[[Tensor, int, bool, Results], list[Tensor]]
 Key = tuple[int, int, bool, int]
 # runs that a thread keeps of a network, and shapes that it remembers to have come
 MOST, MOST_SHAPES = 8, 256
-# of a run; what takes longer has nothing to gain
-MOST_BYTES = 2**24
+# of a run, and of all that a thread keeps of a network
+MOST_BYTES, ALL_BYTES = 2**27, 2**28
 
 
 class Watch(TorchDispatchMode):
@@ -79,10 +79,12 @@ class Tape:
     still     what they begin with, to be overwritten; contiguous
     outputs   what they leave; contiguous
     memory    that they use
+    bytes     of that
     """
 
     def __init__(self, calls: Any, still: Results, outputs: list[Tensor], memory: list[Tensor]) -> None:
         self._calls, self._memory = calls, memory
+        self.bytes = sum({_storage(t): t.untyped_storage().nbytes() for t in memory}.values())
         self._names, self._kinds = list(still), [(out.shape, out.dtype) for out in outputs]
         calls.bind([(t.data_ptr(), t.nbytes) for t in still.values()], [(t.data_ptr(), t.nbytes) for t in outputs])
 
@@ -165,6 +167,6 @@ class Tapes:
             kept.refused[key] = reason
             return outputs
         kept.tapes[key] = Tape(calls, own, outputs, watch.memory)
-        while len(kept.tapes) > MOST:
+        while len(kept.tapes) > MOST or sum(tape.bytes for tape in kept.tapes.values()) > ALL_BYTES:
             kept.tapes.popitem(last=False)
         return [out.clone() for out in outputs]

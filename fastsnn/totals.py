@@ -68,7 +68,7 @@ class StepTotals:
         """
         rest = [run.numbers(term.source, results, T) for term in self.rest]
         if self.fast and self.alone is not None and biased and not last:
-            out = torch.empty((T * run.batch, *self.shape), dtype=torch.int32)
+            out = run.room((T * run.batch, *self.shape), torch.int32)
             return self.alone(rest[0].contiguous(), out).unflatten(0, (T, run.batch))
         if self.fast:
             return self._fixed(run, results, T, biased, last, rest).unflatten(0, (T, run.batch))
@@ -82,12 +82,15 @@ class StepTotals:
         shape = (T * run.batch, *self.shape)
         if self.plan is not None:
             words = [results[term.source].contiguous() for term in self.spikes]
-            spikes = self.plan.currents(words, T, alone and biased, torch.empty(shape, dtype=torch.int32))
+            spikes = self.plan.currents(words, T, alone and biased, run.room(shape, torch.int32))
             if alone:
                 return spikes
         others = [run_map(x).expand(shape).contiguous() for run_map, x in zip(self.maps, rest, strict=True)]
         inputs = [run.numbers(term.source, results, T).contiguous() for term in self.scaled]
-        return self.sums(inputs, others, spikes, biased, torch.empty(shape, dtype=torch.int32), last)
+        out = self.sums(inputs, others, spikes, biased, run.room(shape, torch.int32), last)
+        if spikes is not None:
+            run.give_back(spikes)
+        return out
 
     def _layer(self, layers: dict[str, Layer]) -> Plan:
         """The terms that spike as a layer, for its currents: it is never asked for its neurons."""

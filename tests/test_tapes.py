@@ -135,6 +135,19 @@ def test_few_runs_and_shapes_are_kept(monkeypatch):
     assert [key[0] for key in runs(snn)._kept.tapes] == [3, 2]
 
 
+def test_what_runs_hold_is_bounded(monkeypatch):
+    snn = network()
+    for n in (1, 1, 2, 2):
+        snn(images(n))
+    small, large = (tape.bytes for tape in runs(snn)._kept.tapes.values())
+    assert 0 < small < large
+    monkeypatch.setattr(tapes, "ALL_BYTES", small + large)
+    snn = network()
+    for n in (1, 1, 2, 2, 3, 3):
+        snn(images(n))
+    assert [key[0] for key in runs(snn)._kept.tapes] == [3]
+
+
 def test_threads_record_for_themselves():
     snn = network()
     wanted = [snn(images(seed=seed)) for seed in range(8)]

@@ -22,8 +22,21 @@ def takes(function: str, inputs: Sequence[Tensor]) -> bool:
     return alike or (gate and small.numel() == small.shape[:2].numel() * small.shape[-1])
 
 
+# memory of a shape and dtype
+Room = Callable[[tuple[int, ...], torch.dtype], Tensor]
+
+
+def new(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    return torch.empty(shape, dtype=dtype)
+
+
 def changes(
-    function: str, inputs: Sequence[Tensor], steps: Tensor, exponent: int, state: Sequence[Tensor] | None
+    function: str,
+    inputs: Sequence[Tensor],
+    steps: Tensor,
+    exponent: int,
+    state: Sequence[Tensor] | None,
+    room: Room = new,
 ) -> tuple[Tensor, list[Tensor]]:
     """What `FunctionLayer.over_time` gives, of what `takes` says yes to.
 
@@ -31,6 +44,7 @@ def changes(
     inputs    int32 [T, B, *S, C], contiguous
     steps     [T + 1] float64, contiguous
     state     sums int64 of each input, and what the function came to in float64, [B, *S, C]; None: no steps were before
+    room      gives memory for the numbers
     """
     first, *others = inputs
     swapped = bool(others) and others[0].numel() > first.numel()
@@ -39,7 +53,7 @@ def changes(
     row = x[0].numel() if alone else x.shape[-1]
     sums = [torch.empty(value.shape[1:], dtype=torch.int64) for value in inputs]
     after = [*sums, torch.empty(x.shape[1:], dtype=torch.float64)]
-    out = torch.empty_like(x)
+    out = room(tuple(x.shape), x.dtype)
 
     def places(tensors: Sequence[Tensor] | None) -> list[int]:
         if tensors is None:
@@ -73,6 +87,7 @@ def changes_by(
     steps: Tensor,
     exponent: int,
     state: Sequence[Tensor] | None,
+    room: Room = new,
 ) -> tuple[Tensor, list[Tensor]]:
     """The same of any function, which is given means [T * B, *S, C] float64 of each input, and gives as many values."""
     module, threads, scale = _native.load(), torch.get_num_threads(), 2.0**exponent
@@ -84,7 +99,7 @@ def changes_by(
         module.means(x.data_ptr(), T, x[0].numel(), scale, *places, means.data_ptr(), threads)
         given.append(means.flatten(0, 1))
     values = function(given).unflatten(0, inputs[0].shape[:2]).contiguous()
-    out = torch.empty(values.shape, dtype=torch.int32)
+    out = room(tuple(values.shape), torch.int32)
     after.append(torch.empty(values.shape[1:], dtype=torch.float64))
     places = [steps.data_ptr(), 0 if state is None else state[-1].data_ptr(), after[-1].data_ptr()]
     module.differences(values.data_ptr(), T, values[0].numel(), scale, *places, out.data_ptr(), threads)

@@ -38,10 +38,9 @@ class Route:
             table = torch.stack([first, length, source[first], place[first]], 1)
         self._one_by_one, self._table = one_by_one, table.contiguous()
 
-    def __call__(self, sources: Sequence[Tensor]) -> Tensor:
-        """Words or numbers, contiguous, [B, *] each, of one dtype."""
-        batch = sources[0].shape[0]
-        out = torch.empty((batch, *self.shape), dtype=sources[0].dtype)
+    def __call__(self, sources: Sequence[Tensor], out: Tensor) -> Tensor:
+        """Of words or numbers, contiguous, [B, *] each: writes out [B, *shape], of the same dtype, and returns it."""
+        batch = len(out)
         given = [s.data_ptr() for s in sources], self.sizes, out.element_size()
         size = out[0].numel() if batch else 0
         to, threads = out.data_ptr(), torch.get_num_threads()
