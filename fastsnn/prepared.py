@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fastsnn._registry import pick
+from fastsnn.currents import maps_of
 from fastsnn.drive import Choice, Driver, driver
 from fastsnn.head import Readout, readout_of
 from fastsnn.ops import readout
@@ -48,6 +49,7 @@ class Prepared:
     inner, timed, wake, waits, differential, longest_run
                        see `Program`: what it finds by looking at every layer, found once
     still              layers that neurons depend on and that do not change over time, in order
+    maps               terms of sums that do not change over time, as the native module has them
     running            layers that run over time, in order
     head               layers that no neuron depends on
     sources, readers   of each running layer; how many running layers read a layer
@@ -91,6 +93,8 @@ class Prepared:
         # an input is there for whoever reads it
         held = {n for n, la in self.layers.items() if n in self.inner or isinstance(la, InputLayer)}
         self.still = [(n, la) for n, la in self.layers.items() if n in held and n not in self.timed]
+        exactly = self.still if self.exact and self.native else []
+        self.maps = {n: maps_of(la.terms, True, True) for n, la in exactly if isinstance(la, ValueLayer)}
         running = {n: la for n, la in self.layers.items() if n in self.inner and n in self.timed}
         self.sources = {name: tuple(layer.sources) for name, layer in running.items()}
         self.routes: dict[str, Route] = {}

@@ -1,13 +1,18 @@
 """What of a run does not change over time and neurons depend on: the image, and what is computed from it alone."""
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
 from fastsnn.currents import CONSTANT, constant_of
+from fastsnn.ops._changes import changes, takes
 from fastsnn.ops._image import image
 from fastsnn.prepared import Prepared
-from fastsnn.program import InputLayer, Program
+from fastsnn.program import FunctionLayer, InputLayer, Layer, Program, ValueLayer
 from fastsnn.program.axes import channels_last
 from fastsnn.program.fixed import fixed_input, saturated
+from fastsnn.program.terms import total_of
 
 # behind the name of an input: as it is given, for exact first layers to round
 IMAGE = ".image"
@@ -19,7 +24,7 @@ def still(program: Program, prepared: Prepared, x: Tensor) -> dict[str, Tensor]:
     results: dict[str, Tensor] = {}
     for name, layer in prepared.still:
         if not isinstance(layer, InputLayer):
-            results[name] = saturated(layer.dense([results[s] for s in layer.sources]))
+            results[name] = saturated(_of(prepared, layer, [results[s] for s in layer.sources]))
         elif program.exponent is None or name not in prepared.inner:
             results[name] = channels_last(x)
         elif prepared.narrow:
@@ -27,6 +32,18 @@ def still(program: Program, prepared: Prepared, x: Tensor) -> dict[str, Tensor]:
         else:
             results[name] = fixed_input(channels_last(x), program.exponent)
     return results
+
+
+def _of(prepared: Prepared, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
+    """What a layer makes of numbers [N, *S, C], in the native module where that has it."""
+    if isinstance(layer, ValueLayer) and layer.name in prepared.maps:
+        return total_of(prepared.maps[layer.name], inputs) + layer.bias
+    if isinstance(layer, FunctionLayer) and prepared.exact and prepared.native and layer.known is not None:
+        one_step = [x.int().unsqueeze(0).contiguous() for x in inputs]
+        if takes(layer.known, one_step):
+            steps = torch.arange(2, dtype=torch.float64)
+            return changes(layer.known, one_step, steps, layer.exponent or 0, None)[0][0].long()
+    return layer.dense(inputs)
 
 
 def still_with_currents(program: Program, prepared: Prepared, x: Tensor) -> dict[str, Tensor]:

@@ -33,7 +33,7 @@ MOST_BYTES, ALL_BYTES = 2**27, 2**28
 
 
 class Watch(TorchDispatchMode):
-    """Sees what torch computes while a run is recorded: nothing of it would be computed again.
+    """Sees what torch computes while a run is recorded: nothing of it would be computed again, but in recorded calls.
 
     fresh   tensors that are new in each run
 
@@ -57,6 +57,9 @@ class Watch(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
+        if _native.load().Tape.in_python():
+            # is called again
+            return out
         read = {_storage(t) for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
         made = [t for t in tree_leaves(out) if isinstance(t, Tensor) and _storage(t) not in read]
         self.memory += made

@@ -231,6 +231,8 @@ PYBIND11_MODULE(_cpu, m) {
         .def(py::init())
         .def("start", &Tape::start)
         .def_static("stop", &Tape::stop)
+        .def_static("make", &Tape::make_python)
+        .def_static("in_python", &Tape::in_python)
         .def("bind", &Tape::bind)
         .def("run", &Tape::run)
         .def("__len__", &Tape::size);

@@ -59,7 +59,37 @@ class Tape {
         call();
     }
 
+    // Makes a call of Python's, in its turn in every run; what it does with tensors is its own.
+    static void make_python(pybind11::function call) {
+        make([call = std::move(call)] {
+            const pybind11::gil_scoped_acquire gil;
+            const Inside inside;
+            call();
+        });
+    }
+
+    // Whether this thread is in such a call.
+    static bool in_python() {
+        return depth() > 0;
+    }
+
   private:
+    struct Inside {
+        Inside() {
+            ++depth();
+        }
+        ~Inside() {
+            --depth();
+        }
+        Inside(const Inside&) = delete;
+        Inside& operator=(const Inside&) = delete;
+    };
+
+    static int& depth() {
+        static thread_local int calls = 0;
+        return calls;
+    }
+
     static void copy(std::uintptr_t to, std::uintptr_t from, std::size_t bytes) {
         std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
     }
