@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fastsnn._registry import load
 from fastsnn.ops._by_backend import FIXED
+from fastsnn.ops._computed import computed
 from fastsnn.program import ConvTerm, LinearTerm, NeuronLayer, Term
 from fastsnn.program.fixed import saturated
 from fastsnn.program.terms import Map, total_of
@@ -127,8 +128,10 @@ def maps_of(terms: Sequence[Term], exact: bool, native: bool) -> list[Map]:
 
 
 def _map(term: Term, native: bool) -> Map:
-    made = convolution_of(term, torch.zeros(1, dtype=torch.int32)) if native else None
-    return term.exact if made is None else made.scaled
+    if not native:
+        return term.exact
+    made = convolution_of(term, torch.zeros(1, dtype=torch.int32))
+    return (lambda x: computed(lambda: [term.exact(x)])[0]) if made is None else made.scaled
 
 
 def convolution_of(term: Term, bias: Tensor) -> Any:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fastsnn._registry import choose, exporting
+from fastsnn.averages import averaged
 from fastsnn.clock import Clock
 from fastsnn.counted import counted
 from fastsnn.currents import CONSTANT
@@ -15,7 +16,7 @@ from fastsnn.gates import gated
 from fastsnn.memory import bytes_an_image
 from fastsnn.ops import emit, pack
 from fastsnn.ops import readout as readouts
-from fastsnn.ops._step import spikes_at
+from fastsnn.ops._computed import computed
 from fastsnn.prepared import Prepared
 from fastsnn.program import (
     CountLayer,
@@ -30,7 +31,6 @@ from fastsnn.program import (
     RouteLayer,
     ValueLayer,
 )
-from fastsnn.program.fixed import summable
 from fastsnn.spikes import MAX_STEPS, joined, word_dtype
 from fastsnn.stateful import applied, integrated
 from fastsnn.stepwise import each_step
@@ -185,16 +185,25 @@ class Simulation:
         return route(inputs, self.room((len(inputs[0]), *route.shape), inputs[0].dtype))
 
     def narrow(self, name: str) -> Tensor:
+        if name in self.static and self.prepared.native:
+            held = self.static[name]
+            return computed(lambda: [held.int()])[0]
         return narrow(self.static, name, self.program.exponent)
 
     def numbers(self, name: str, results: dict[str, Tensor], T: int) -> Tensor:
         """What a layer holds or emits at each of T steps, all of them as one batch [T * B, *S, C]: int32, or floats."""
+        if name not in self.static and not self.layers[name].spiking:
+            return results[name].flatten(0, 1)
         dtype = torch.int32 if self.program.exponent is not None else self.real
-        if name in self.static:
-            held = torch.zeros_like(self.static[name]) if self.asleep else self.static[name]
-            return held.to(dtype).expand(T, *held.shape).flatten(0, 1)
-        spiking = self.layers[name].spiking
-        numbers = pack.unpack(results[name].contiguous(), T).to(dtype) if spiking else results[name]
+        still, asleep = name in self.static, self.asleep
+        held = self.static[name] if still else results[name]
+
+        def opened() -> list[Tensor]:
+            if not still:
+                return [pack.unpack(held.contiguous(), T).to(dtype)]
+            return [(torch.zeros_like(held) if asleep else held).to(dtype).expand(T, *held.shape)]
+
+        (numbers,) = computed(opened) if self.prepared.native else opened()
         return numbers.flatten(0, 1)
 
     def fire(self, layer: NeuronLayer, results: dict[str, Tensor], T: int, keep: bool) -> Tensor:
@@ -255,45 +264,4 @@ class Simulation:
             logits, self.sums[readout.source] = run(words, weight, readout.bias, before, T, self.steps, over_time)
             self.steps += T
             return [logits.unflatten(-1, readout.shape)]
-        if not over_time and not self.prepared.differential:
-            for name in self.prepared.boundary:
-                held, spiking = kept[name], self.layers[name].spiking
-                backends = pack.op.COUNTS_BACKENDS
-                self._add(name, choose("counts", backends, held)(held.contiguous()) if spiking else held.sum(0))
-            self.steps += T
-            return self._head()
-        steps = []
-        for t in range(T):
-            for name in self.prepared.boundary:
-                spiking, held = self.layers[name].spiking, kept[name]
-                # sums over time leave the 32 bits that fixed-point numbers have
-                self._add(name, spikes_at(held, t).to(torch.int32) if spiking else summable(held[t]))
-            self.steps += 1
-            if over_time or t == T - 1:
-                steps.append(self._head())
-        return [torch.stack(outputs) if over_time else outputs[0] for outputs in zip(*steps, strict=True)]
-
-    def _add(self, name: str, amount: Tensor) -> None:
-        if self.prepared.differential:
-            amount = amount.to(self.real) / (self.steps + 1)
-        self.sums[name] = self.sums[name] + amount if name in self.sums else amount
-
-    def _head(self) -> list[Tensor]:
-        """The outputs [B, ...] from the means over the steps so far."""
-        results: dict[str, Tensor] = {}
-        steps = 1 if self.prepared.differential else min(self.steps, self.prepared.wake or self.steps)
-
-        def mean(name: str) -> Tensor:
-            if name in results:
-                return results[name]
-            total = self.static[name] if name in self.static else self.sums[name]
-            exact = self.program.exponent is not None and name in self.prepared.inner
-            fixed = exact and not self.layers[name].spiking
-            value = total.to(self.real) if name in self.static else total.to(self.real) / steps
-            results[name] = value * 2.0 ** -(self.program.exponent or 0) if fixed else value
-            return results[name]
-
-        for name, layer in self.prepared.head:
-            if not isinstance(layer, InputLayer):
-                results[name] = layer.dense([mean(source) for source in layer.sources])
-        return [mean(name) for name in self.program.outputs]
+        return averaged(self, kept, T, over_time)

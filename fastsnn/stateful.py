@@ -28,6 +28,10 @@ class Run(Protocol):
         """Memory to write to."""
         ...
 
+    def give_back(self, result: Tensor) -> None:
+        """Memory from `room` that nobody will read again."""
+        ...
+
     def numbers(self, name: str, results: dict[str, Tensor], T: int) -> Tensor: ...
 
 
@@ -55,5 +59,5 @@ def applied(run: Run, layer: FunctionLayer, results: dict[str, Tensor], T: int) 
     if layer.known is not None and takes(layer.known, inputs):
         out, run.running[layer.name] = changes(layer.known, inputs, steps, bits, before, run.room)
     else:
-        out, run.running[layer.name] = changes_by(layer.values, inputs, steps, bits, before, run.room)
+        out, run.running[layer.name] = changes_by(layer.values, inputs, steps, bits, before, run.room, run.give_back)
     return out

@@ -132,7 +132,7 @@ class Tapes:
 
     @property
     def refused(self) -> list[str]:
-        """What is in the way of recording shapes that came twice in this thread: operators of torch."""
+        """What is in the way of recording shapes that came twice in this thread: operators of torch, or memory."""
         return list(self._kept.refused.values())
 
     def __len__(self) -> int:
@@ -169,7 +169,11 @@ class Tapes:
         if reason := watch.refused or ("an output that is not contiguous" if apart else ""):
             kept.refused[key] = reason
             return outputs
-        kept.tapes[key] = Tape(calls, own, outputs, watch.memory)
+        tape = Tape(calls, own, outputs, watch.memory)
+        if tape.bytes > ALL_BYTES:
+            kept.refused[key] = f"{tape.bytes // 2**20} MiB of memory"
+            return outputs
+        kept.tapes[key] = tape
         while len(kept.tapes) > MOST or sum(tape.bytes for tape in kept.tapes.values()) > ALL_BYTES:
             kept.tapes.popitem(last=False)
         return [out.clone() for out in outputs]

@@ -23,7 +23,7 @@ LEVELS = {
         *("clock", "contest", "currents", "drive", "fused", "totals", "head", "prepared", "engine", "graphs", "memory"),
         *("tuning", "reading", "emission", "gates", "counted", "early", "taken"),
         *("drive_adaptive", "drive_base", "drive_synaptic", "stepwise", "stateful", "parts", "still", "tapes", "twice"),
-        *("network", "whole", "accuracy"),
+        *("network", "whole", "accuracy", "averages"),
     ),
     5: (
         *("data", "weights", "profile", "visualize", "comparison", "saved", "interop", "fuse", "distributed"),

@@ -49,10 +49,11 @@ class Tape {
         return calls_.size();
     }
 
-    // Makes a call of a kernel, without the interpreter's lock; keeps a copy where this thread records.
+    // Makes a call of a kernel, without the interpreter's lock; keeps a copy where this thread records, unless a
+    // recorded call makes it.
     template <class F>
     static void make(F call) {
-        if (Tape* tape = recording()) {
+        if (Tape* tape = recording(); tape && !in_python()) {
             tape->calls_.push_back(call);
         }
         const pybind11::gil_scoped_release nogil;

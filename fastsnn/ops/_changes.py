@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fastsnn import _native
+from fastsnn.ops._computed import Room, computed, new
 
 
 def takes(function: str, inputs: Sequence[Tensor]) -> bool:
@@ -20,14 +21,6 @@ def takes(function: str, inputs: Sequence[Tensor]) -> bool:
     alike = large.shape == small.shape
     gate = small.shape[:2] == large.shape[:2] and small.shape[-1] == large.shape[-1]
     return alike or (gate and small.numel() == small.shape[:2].numel() * small.shape[-1])
-
-
-# memory of a shape and dtype
-Room = Callable[[tuple[int, ...], torch.dtype], Tensor]
-
-
-def new(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    return torch.empty(shape, dtype=dtype)
 
 
 def changes(
@@ -88,31 +81,27 @@ def changes_by(
     exponent: int,
     state: Sequence[Tensor] | None,
     room: Room = new,
+    give_back: Callable[[Tensor], None] | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
-    """The same of any function, which is given means [T * B, *S, C] float64 of each input, and gives as many values."""
+    """The same of any function, which is given means [T * B, *S, C] float64 of each input, and gives as many values.
+
+    give_back  is given what came from `room` and nobody will read again
+    """
     module, threads, scale = _native.load(), torch.get_num_threads(), 2.0**exponent
     lead, given, after = inputs[0].shape[:2], [], []
     T = lead[0]
     for i, x in enumerate(inputs):
-        means = torch.empty(x.shape, dtype=torch.float64)
+        means = room(tuple(x.shape), torch.float64)
         after.append(torch.empty(x.shape[1:], dtype=torch.int64))
         places = [steps.data_ptr(), 0 if state is None else state[i].data_ptr(), after[-1].data_ptr()]
         module.means(x.data_ptr(), T, x[0].numel(), scale, *places, means.data_ptr(), threads)
         given.append(means.flatten(0, 1))
-    found: list[Tensor] = []
-
-    def compute() -> None:
-        values = function(given).unflatten(0, lead)
-        # a recorded run has its values in one place
-        if found:
-            found[0].copy_(values)
-        else:
-            found.append(values.contiguous())
-
-    module.Tape.make(compute)
-    (values,) = found
+    (values,) = computed(lambda: [function(given).unflatten(0, lead)], room)
     out = room(tuple(values.shape), torch.int32)
     after.append(torch.empty(values.shape[1:], dtype=torch.float64))
     places = [steps.data_ptr(), 0 if state is None else state[-1].data_ptr(), after[-1].data_ptr()]
     module.differences(values.data_ptr(), T, values[0].numel(), scale, *places, out.data_ptr(), threads)
+    if give_back is not None:
+        for done in (*given, values):
+            give_back(done)
     return out, after
