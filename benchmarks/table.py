@@ -82,10 +82,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         have = ", ".join(sorted(p.stem for p in RESULTS.glob("*.jsonl"))) or "none"
         print(f"table: no rows of {args.device}; there are those of: {have}", file=sys.stderr)
         return 2
-    text = args.readme.read_text()
+    text, rows = args.readme.read_text(), latest(path)
     try:
-        new = rewritten(text, render(latest(path)))
-        new = rewritten(new, architectures(latest(path)), *ARCHITECTURES)
+        new = text
+        for case, made, markers in (("network", render, (BEGIN, END)), ("architecture", architectures, ARCHITECTURES)):
+            # the table of another device stays where this one has no rows
+            if any(row["case"] == case for row in rows):
+                new = rewritten(new, made(rows), *markers)
     except ValueError as error:
         print(f"table: {args.readme}: {error}", file=sys.stderr)
         return 2

@@ -57,15 +57,17 @@ class Watch(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        if _native.load().Tape.in_python():
-            # is called again
-            return out
         read = {_storage(t) for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
         made = [t for t in tree_leaves(out) if isinstance(t, Tensor) and _storage(t) not in read]
-        self.memory += made
-        if "empty" in func._schema.name:
-            # for kernels to write to
+        empty = "empty" in func._schema.name
+        # what recorded calls compute they compute again
+        if empty or not _native.load().Tape.in_python():
+            self.memory += made
+        if empty:
+            # for kernels to write to, or recorded calls
             self._new |= {_storage(t) for t in made}
+        elif _native.load().Tape.in_python():
+            return out
         elif func._schema.is_mutable or (self._new & read and (made or not isinstance(out, Tensor | list | tuple))):
             self.refused = self.refused or func._schema.name
         return out

@@ -333,6 +333,11 @@ def test_the_tables_go_between_their_markers(bench, tmp_path, monkeypatch, capsy
     assert table.render([fake()]) in text and table.architectures([other]) in text
     assert table.main([*arguments, "--check"]) == 0
 
+    # of a device without networks only the other table is written
+    (tmp_path / "y.jsonl").write_text(f"{json.dumps(other | {'processor': 'CPU Y'})}\n")
+    assert table.main(["--device", "y", "--readme", str(readme)]) == 0
+    assert table.render([fake()]) in readme.read_text() and "CPU Y" in readme.read_text()
+
     for broken in ("no markers", f"{table.END}\n{table.BEGIN}", text + text):
         readme.write_text(broken)
         assert table.main(arguments) == 2
@@ -351,5 +356,5 @@ def test_the_readme_has_the_table_of_a_device(bench):
     networks = [rows for rows in files if any(row["case"] == "network" and "ann_ms" in row for row in rows)]
     table = bench.table
     assert any(table.rewritten(text, table.render(rows)) == text for rows in networks)
-    others = [rows for rows in networks if any(row["case"] == "architecture" for row in rows)]
+    others = [rows for rows in files if any(row["case"] == "architecture" for row in rows)]
     assert any(table.rewritten(text, table.architectures(rows), *table.ARCHITECTURES) == text for rows in others)

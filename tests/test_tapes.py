@@ -10,6 +10,7 @@ from torch import nn
 
 import fastsnn
 from fastsnn import _native, tapes
+from fastsnn.ops._computed import computed
 from fastsnn.tapes import Tapes, Watch
 
 pytestmark = pytest.mark.skipif(_native.reason() is not None, reason=str(_native.reason()))
@@ -133,6 +134,22 @@ def test_what_torch_computes_is_computed_again(precision, T):
     # floating-point functions are no calls of kernels
     assert (runs(snn).refused == [] and len(runs(snn)) == 1) == (precision == "int32")
     assert not torch.equal(found[2], found[3])
+
+
+def test_what_reads_a_recorded_call_is_seen():
+    calls, watch, x = _native.load().Tape(), Watch([]), torch.ones(3)
+    calls.start()
+    try:
+        with watch:
+            (twice,) = computed(lambda: [2 * x])
+            assert watch.refused == "" and any(twice.data_ptr() == t.data_ptr() for t in watch.memory)
+            twice + 1
+    finally:
+        calls.stop()
+    assert watch.refused == "aten::add"
+    x.fill_(4)
+    calls.run([], [])
+    assert len(calls) == 1 and twice.tolist() == [8, 8, 8]
 
 
 def test_each_step_of_a_head_in_torch_is_not_recorded():

@@ -24,8 +24,8 @@ struct FixedCall {
     std::int64_t bias_position, bias_channel;  // 1 or 0 each: [*out, O], [O], or one number
     std::int32_t* result;                      // [B, *out, O], saturated to +-(2^30 - 1); or null
     std::int64_t* sums;                        // [B, *out, O], scaled and nothing else
-    const char*
-        digits;  // of the weights, where there are planes of them: [16 outputs][plane], tiles as in layer/tiles.h
+    // where there are planes of them, weights are [16 outputs][plane], tiles as in layer/tiles.h, in place of `weight`
+    const char* digits;
     std::int64_t planes, positions, deep, together;  // positions of all images; tiles of one; groups that share weights
     Tiles tiles;
     char* scratch;  // 4 deep numbers of a tile each, and the digits of `together` groups

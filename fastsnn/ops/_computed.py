@@ -15,8 +15,8 @@ def new(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return torch.empty(shape, dtype=dtype)
 
 
-def computed(run: Callable[[], list[Tensor]], room: Room | None = None) -> list[Tensor]:
-    """What `run` gives, contiguous, in memory from `room` if that is given; on a CPU with the native module.
+def computed(run: Callable[[], list[Tensor]], room: Room = new) -> list[Tensor]:
+    """What `run` gives, contiguous, in memory from `room`; on a CPU with the native module.
 
     A recorded run makes the same call again, which finds the tensors that it reads where they were, and leaves its
     results where the first ones are.
@@ -26,10 +26,8 @@ def computed(run: Callable[[], list[Tensor]], room: Room | None = None) -> list[
     def call() -> None:
         results = run()
         if not found:
-            for result in results:
-                place = result.contiguous() if room is None else room(tuple(result.shape), result.dtype).copy_(result)
-                found.append(place)
-            return
+            # memory of its own, as kernels have it: what else reads it is seen while a run is recorded
+            found.extend(room(tuple(result.shape), result.dtype) for result in results)
         for place, result in zip(found, results, strict=True):
             place.copy_(result)
 
