@@ -47,12 +47,13 @@ class StepTotals:
         self.scaled = [t for t in known if isinstance(t, ScaleTerm) and not layers[t.source].spiking]
         taken = {*map(id, self.spikes), *map(id, self.scaled)}
         self.rest = [term for term in terms if id(term) not in taken]
-        self.maps = maps_of(self.rest, exact, native)
+        # of one term alone nothing is kept but what it gives with the bias
+        only = self.fast and len(terms) == len(self.rest) == 1
+        self.alone = convolution_of(terms[0], bias) if only else None
+        self.maps = maps_of(self.rest, exact, native) if self.alone is None else [self.alone.scaled]
         if self.fast:
             numbers = [term.weight for term in self.scaled], [term.shift for term in self.scaled]
             self.plan = self._layer(layers) if self.spikes else None
-            # of one term alone nothing is kept but what it gives with the bias
-            self.alone = convolution_of(terms[0], bias) if len(terms) == len(self.rest) == 1 else None
             self.sums = Totals(shape, *numbers, bias)
 
     def _one_call(self, spikes: Sequence[Term]) -> bool:
@@ -67,7 +68,7 @@ class StepTotals:
         last  whether, where `fast`, sums saturate before the bias is added as well, as the currents of neurons do
         """
         rest = [run.numbers(term.source, results, T) for term in self.rest]
-        if self.fast and self.alone is not None and biased and not last:
+        if self.alone is not None and biased and not last:
             out = run.room((T * run.batch, *self.shape), torch.int32)
             return self.alone(rest[0].contiguous(), out).unflatten(0, (T, run.batch))
         if self.fast:

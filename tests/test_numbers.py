@@ -51,7 +51,7 @@ def slow(prepared):
     drivers = [made.totals for made in prepared.drivers.values() if isinstance(made, Steps)]
     for totals in [*prepared.totals.values(), *drivers]:
         assert totals.fast
-        totals.fast = False
+        totals.fast, totals.alone = False, None
         totals.rest = [*totals.rest, *totals.spikes, *totals.scaled]
         totals.maps = [term.exact for term in totals.rest]
     return prepared
