@@ -59,16 +59,16 @@ class Watch(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         read = {_storage(t) for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
         made = [t for t in tree_leaves(out) if isinstance(t, Tensor) and _storage(t) not in read]
-        empty = "empty" in func._schema.name
         # what recorded calls compute they compute again
-        if empty or not _native.load().Tape.in_python():
+        empty, again = "empty" in func._schema.name, _native.load().Tape.in_python()
+        if empty or not again:
             self.memory += made
         if empty:
             # for kernels to write to, or recorded calls
             self._new |= {_storage(t) for t in made}
-        elif _native.load().Tape.in_python():
-            return out
-        elif func._schema.is_mutable or (self._new & read and (made or not isinstance(out, Tensor | list | tuple))):
+        elif not again and (
+            func._schema.is_mutable or (self._new & read and (made or not isinstance(out, Tensor | list | tuple)))
+        ):
             self.refused = self.refused or func._schema.name
         return out
 
