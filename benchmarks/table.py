@@ -84,11 +84,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     text, rows = args.readme.read_text(), latest(path)
     try:
-        new = text
-        for case, made, markers in (("network", render, (BEGIN, END)), ("architecture", architectures, ARCHITECTURES)):
-            # the table of another device stays where this one has no rows
-            if any(row["case"] == case for row in rows):
-                new = rewritten(new, made(rows), *markers)
+        # a table of another device stays where this one has rows of the other table alone
+        others = any(row["case"] == "architecture" for row in rows)
+        networks = not others or any(row["case"] == "network" for row in rows)
+        new = rewritten(text, render(rows)) if networks else text
+        new = rewritten(new, architectures(rows), *ARCHITECTURES) if others else new
     except ValueError as error:
         print(f"table: {args.readme}: {error}", file=sys.stderr)
         return 2

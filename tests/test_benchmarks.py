@@ -338,6 +338,10 @@ def test_the_tables_go_between_their_markers(bench, tmp_path, monkeypatch, capsy
     assert table.main(["--device", "y", "--readme", str(readme)]) == 0
     assert table.render([fake()]) in readme.read_text() and "CPU Y" in readme.read_text()
 
+    (tmp_path / "z.jsonl").write_text(f"{json.dumps(fake(case='layer'))}\n")
+    assert table.main(["--device", "z", "--readme", str(readme)]) == 2
+    assert "there are no rows of networks" in capsys.readouterr().err
+
     for broken in ("no markers", f"{table.END}\n{table.BEGIN}", text + text):
         readme.write_text(broken)
         assert table.main(arguments) == 2
