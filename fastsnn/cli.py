@@ -222,8 +222,8 @@ def _rounding(group: Any) -> None:
     """What every conversion is told, whatever its method."""
     group.add_argument(
         "--max-pool",
-        choices=("gate", "before", "average", "or", "lateral"),
-        help="what max pooling becomes (default: the method's, gate where neurons are binary)",
+        choices=("lateral", "gate", "before", "average", "or"),
+        help="what max pooling becomes (default: lateral)",
     )
     group.add_argument("--precision", choices=PRECISIONS, help="default: int32, on a GPU float16")
 

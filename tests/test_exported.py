@@ -48,7 +48,7 @@ def operators(program) -> set[str]:
 def test_the_graph_is_made_of_operators(precision, tmp_path):
     snn, x = converted(precision=precision, per_channel=False), torch.rand(5, 3, 8, 8)
     program = torch.export.export(snn, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    assert operators(program) == {"if_constant", "pool_gate", "conv_if", "counts"}
+    assert operators(program) == {"if_constant", "pool_lateral", "conv_if", "counts"}
     assert close(snn, program.module()(x), snn(x))
     assert close(snn, program.module()(x[:3]), snn(x[:3]))
     torch.export.save(program, tmp_path / "network.pt2")

@@ -95,7 +95,7 @@ def test_whatever_is_recorded_is_right(model, method):
         assert torch.equal(snn(images(seed=seed)), wanted)
 
 
-@pytest.mark.parametrize("policy", ["gate", "or"])
+@pytest.mark.parametrize("policy", ["lateral", "gate", "or"])
 def test_max_pools_are_recorded(policy):
     torch.manual_seed(0)
     layers = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 5, 3), nn.ReLU(), nn.Flatten()

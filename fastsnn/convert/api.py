@@ -14,7 +14,7 @@ from fastsnn.convert.encoded import encoded
 from fastsnn.convert.finish import finish
 from fastsnn.convert.fit import Wanted, again, fit, rereadable, same
 from fastsnn.convert.graph import Neuron
-from fastsnn.convert.maxpool import apply_policy
+from fastsnn.convert.maxpool import DEFAULT, apply_policy
 from fastsnn.convert.moves import settled
 from fastsnn.convert.parameters import Parameters, fingerprint
 from fastsnn.convert.quantise import PRECISIONS, require_precision
@@ -48,8 +48,8 @@ def convert(
                  is calibrated then, and spikes are those of the network that it was saved from
     method       a name of `fastsnn.methods.METHODS`, or a `fastsnn.methods.Method`; None: "opi", or the file's
     timesteps    T of the network's calls, and the T that it is calibrated for; None: 16, or the file's
-    max_pool     "gate" (by firing rate), "before" (the neuron), "average", "or" or "lateral": see
-                 `fastsnn.convert.maxpool`; None: the method's, which is "gate" where neurons are binary, or the file's
+    max_pool     "lateral" (by what was emitted in sum), "gate" (by firing rate), "before" (the neuron), "average" or
+                 "or": see `fastsnn.convert.maxpool`; None: "lateral", or the file's
     precision    "int32": fixed point, exact and the same everywhere, the default on a CPU; "int16": the same with
                  weights of about 12 bits, twice as fast, for layers whose range on the calibration images allows it;
                  "int8": the same with weights of 8 bits, the fast path of GPUs; "float16", the default on a GPU, and
@@ -76,7 +76,7 @@ def convert(
     method = _method(method, options, known)
     require_precision(_named(method)[0], method.neuron, precision)
     if max_pool is None:
-        max_pool = getattr(method, "max_pool", "gate") if known is None else known.max_pool
+        max_pool = DEFAULT if known is None else known.max_pool
     writes = None if checkpoint is None else require_file(checkpoint, parameters.SUFFIX)
     rereadable(calibration, method)
 

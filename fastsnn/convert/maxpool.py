@@ -1,9 +1,10 @@
 """What becomes of max pooling, which has no exact linear form over time.
 
+lateral   a window emits what the largest sum so far of an input grows by, or falls (LIPooling): after any step it has
+          emitted what its most active input has
 before    the pool moves before the neuron: the maximum of the currents, which is exact for constant currents
 gate      a window passes on the spikes of the input that has spiked most so far
 or        a window spikes where any of its inputs does
-lateral   a window emits what the largest sum so far of an input grows by, or falls (LIPooling): its sum is the largest
 average   an average pool takes its place; equal to the trained network only if that was trained with it
 A max pool whose input is not made of spikes alone takes the largest number step by step, whatever the policy.
 """
@@ -12,7 +13,8 @@ from fastsnn.convert import movement
 from fastsnn.convert.graph import Graph, MaxPool, Move, Neuron, Node, Window
 from fastsnn.windows import Pooling, Shape, window_index
 
-POLICIES = ("before", "gate", "average", "or", "lateral")
+POLICIES = ("lateral", "before", "gate", "average", "or")
+DEFAULT = "lateral"
 
 
 def apply_policy(graph: Graph, policy: str) -> Graph:

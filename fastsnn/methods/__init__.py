@@ -23,8 +23,6 @@ class Method(Protocol):
     name     as in convert(method=name)
     card     what a reader has to know of it
     neuron   the rules of its neurons
-
-    It may have `max_pool`, what convert(max_pool=None) does to max pools; "gate" where it has none.
     """
 
     name: str

@@ -29,7 +29,6 @@ class DC(Several):
     """
 
     name = "dc"
-    max_pool = "gate"
     about = Card(
         title="spikes are changes of a running mean: silence once it is right",
         source="Huang et al., ICML 2025",

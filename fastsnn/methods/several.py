@@ -19,7 +19,6 @@ class Several(OPI):
     """
 
     about: ClassVar[Card]
-    max_pool = "lateral"
     neuron: Graded | Adaptive  # type: ignore[assignment]
     levels = 1
 

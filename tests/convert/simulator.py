@@ -29,11 +29,12 @@ class Simulated:
 
 
 class _Neurons(TorchDispatchMode):
-    def __init__(self, thresholds, start, reset, comparator, gate, functions):
+    def __init__(self, thresholds, start, reset, comparator, pooled, functions):
         super().__init__()
         self.functions, self.sums, self.before, self.step = functions, {}, {}, 0
-        self.thresholds, self.start, self.reset, self.comparator, self.gate = thresholds, start, reset, comparator, gate
-        self.potential, self.counts, self.fired = {}, {}, []
+        self.thresholds, self.start, self.reset, self.comparator = thresholds, start, reset, comparator
+        self.pooled = {"gate": self.gated, "lateral": self.largest}.get(pooled)
+        self.potential, self.counts, self.most, self.fired = {}, {}, {}, []
         self.calls = self.pools = 0
 
     def next_step(self):
@@ -51,8 +52,8 @@ class _Neurons(TorchDispatchMode):
             return self.fire(args[0])
         if name in self.functions and all(isinstance(x, Tensor) for x in args[: 1 + (name in PRODUCTS)]):
             return self.changed(func, args, kwargs or {}, self.functions[name])
-        if name == "max_pool2d_with_indices" and self.gate:
-            return self.gated(func, args, kwargs or {})
+        if name == "max_pool2d_with_indices" and self.pooled:
+            return self.pooled(func, args, kwargs or {})
         return func(*args, **(kwargs or {}))
 
     def changed(self, func, args, kwargs, least):
@@ -91,6 +92,14 @@ class _Neurons(TorchDispatchMode):
         _, winner = func(counts + earlier, *args[1:], **kwargs)
         return x.flatten(2).gather(2, winner.flatten(2)).reshape(winner.shape), winner
 
+    def largest(self, func, args, kwargs):
+        """Each window emits what the largest sum of its inputs grows by."""
+        index, self.pools = self.pools, self.pools + 1
+        sums = self.counts[index] = self.counts.get(index, 0) + args[0]
+        most, winner = func(sums, *args[1:], **kwargs)
+        out, self.most[index] = most - self.most.get(index, 0), most
+        return out, winner
+
 
 def in_order(simulated, program):
     """The spikes of a simulation in the order in which a program has its neurons: features of tokens as channels."""
@@ -100,17 +109,18 @@ def in_order(simulated, program):
 
 
 @torch.no_grad()
-def simulate(module, x, T, thresholds, start=0.5, reset="soft", comparator=">=", gate=False, functions=()):
+def simulate(module, x, T, thresholds, start=0.5, reset="soft", comparator=">=", pooled=None, functions=()):
     """Runs `module` for T steps on x [B, ...] in float64.
 
     thresholds   one for each activation call, in the order of the calls: a number or [C]
     start        V(0) in units of the threshold: a number, or a list with one [C, *S] for each activation call
-    gate         whether max pools pass on the most active input, instead of the largest number
+    pooled       "gate": max pools pass on the most active input; "lateral": what the largest sum grows by; None: the
+                 largest number
     functions    operator -> the least value of one that is a function of means with neurons behind it; None: without
     """
     module = copy.deepcopy(module).eval().double()
     x = x.double()
-    neurons = _Neurons([theta.double() for theta in thresholds], start, reset, comparator, gate, dict(functions))
+    neurons = _Neurons([theta.double() for theta in thresholds], start, reset, comparator, pooled, dict(functions))
     steps = []
     for _ in range(T):
         neurons.next_step()

@@ -202,18 +202,19 @@ def pooled(pool, pool_first, kinds=(dict(kernel_size=2), dict(kernel_size=3, str
     return randomise(model).double().eval()
 
 
-@pytest.mark.parametrize("policy", ["before", "gate", "or", "average"])
+@pytest.mark.parametrize("policy", ["lateral", "before", "gate", "or", "average"])
 def test_max_pooling_is_what_its_policy_says(policy):
     x = images(4)
     model = pooled(nn.MaxPool2d, False)
     snn = fastsnn.convert(model, calibration(), precision="float64", timesteps=T, max_pool=policy, threshold=RULE)
     twin = {
         "before": pooled(nn.MaxPool2d, True),
+        "lateral": model,
         "gate": model,
         "or": model,
         "average": pooled(lambda **kind: nn.AvgPool2d(count_include_pad=False, **kind), False),
     }[policy]
-    reference = simulate(twin, x, T, list(snn.thresholds.values()), gate=policy == "gate")
+    reference = simulate(twin, x, T, list(snn.thresholds.values()), pooled=policy)
     assert same(all_spikes(snn, x), reference.spikes)
     assert (snn.logits_over_time(x) - reference.logits[0]).abs().max() < 1e-9
     fixed = fastsnn.convert(model, calibration(), timesteps=T, max_pool=policy, threshold=RULE)

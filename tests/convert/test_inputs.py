@@ -335,7 +335,7 @@ def test_small_images_keep_their_precision():
     [
         ({"method": "magic"}, ValueError, "'magic'; there is opi"),
         ({"precision": "int4"}, ValueError, "int32, int16, int8, .*, float64, got 'int4'"),
-        ({"max_pool": "most"}, ValueError, "before, gate, average, or, lateral, got 'most'"),
+        ({"max_pool": "most"}, ValueError, "lateral, before, gate, average, or, got 'most'"),
         ({"threshold": "median"}, ValueError, "threshold must be .*got 'median'"),
         ({"threshold": "percentile"}, ValueError, "threshold must be"),
         ({"threshold": "percentile:0"}, ValueError, "threshold must be"),

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 import fastsnn
+from fastsnn.convert.maxpool import POLICIES
 
 
 class Named(nn.Module):
@@ -21,6 +22,6 @@ class Named(nn.Module):
 
 def test_names_of_activations_are_kept():
     x = torch.randn(4, 3, 8, 8)
-    for policy in ("before", "gate", "or", "average"):
+    for policy in POLICIES:
         snn = fastsnn.convert(Named(), x, max_pool=policy, timesteps=4)
         assert list(snn.thresholds) == ["stem.pooled", "relu"], policy

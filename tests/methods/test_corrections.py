@@ -195,7 +195,7 @@ def test_files_that_do_not_fit_are_refused(model, tmp_path):
     cases = [
         ({}, other, "is of another network, or other weights"),
         ({"timesteps": 8}, model, r"is of T = 6, asked for was 8"),
-        ({"max_pool": "or"}, model, "is of max_pool='gate', asked for was 'or'"),
+        ({"max_pool": "or"}, model, "is of max_pool='lateral', asked for was 'or'"),
         ({"method": "opi"}, model, "is of method lcp with"),
         ({"threshold": "max"}, model, "is of method lcp with"),
     ]

@@ -276,7 +276,7 @@ def test_other_precisions_are_refused_before_images_are_read(model, precision):
 
 def test_options():
     default = build("msat")
-    assert default.neuron == Adaptive(*VGG) and default.card.bits == 9 and default.max_pool == "lateral"
+    assert default.neuron == Adaptive(*VGG) and default.card.bits == 9
     assert default.options == {
         **dict(zip(NAMES, VGG, strict=True)),
         "threshold": "max",

@@ -19,7 +19,7 @@ def images(n=40):
     return torch.randn(n, 2, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("max_pool", ["gate", "before", "average", "or"])
+@pytest.mark.parametrize("max_pool", ["lateral", "gate", "before", "average", "or"])
 def test_with_many_steps_spikes_say_what_the_dense_network_does(max_pool):
     model = net(nn.AvgPool2d if max_pool == "average" else nn.MaxPool2d)
     snn = fastsnn.convert(model, images(), timesteps=64, max_pool=max_pool, threshold="max")
