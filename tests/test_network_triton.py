@@ -88,7 +88,7 @@ def test_neither_the_pool_nor_the_head_copies_padded_words(networks, x, triton, 
         monkeypatch.setattr(module, "choose", lambda op, *args: spied(choose(op, *args), op))
     snn(x[:2].to(DEVICE), 2)
     # inside a graph as well, where there is a GPU
-    assert seen == {"pool_gate": ((2, 4, 4, 16), True), "readout": ((2, 16), True)}
+    assert seen == {"pool_lateral": ((2, 4, 4, 16), True), "readout": ((2, 16), True)}
     snn.to("cpu")
 
 

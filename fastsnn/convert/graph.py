@@ -200,6 +200,17 @@ class Graph:
                 driving.update((node.name, *node.inputs))
         return driving
 
+    def timed(self) -> set[str]:
+        """Nodes that change over time: neurons, inputs of spikes, and what depends on them."""
+        timed: set[str] = set()
+        for node in self.nodes.values():
+            spikes = isinstance(node.payload, Neuron | Potential) or (
+                isinstance(node.payload, Input) and node.payload.spiking
+            )
+            if spikes or timed.intersection(node.inputs):
+                timed.add(node.name)
+        return timed
+
     def renamed(self, names: dict[str, str]) -> "Graph":
         """Every node under its name in `names`."""
         nodes = [replace(n, name=names[n.name], inputs=tuple(names[i] for i in n.inputs)) for n in self.nodes.values()]

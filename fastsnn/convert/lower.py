@@ -51,6 +51,7 @@ from fastsnn.program import (
     RouteLayer,
     ValueLayer,
 )
+from fastsnn.program.operators import Place, plain
 from fastsnn.program.planes import expanded
 from fastsnn.windows import Pooling
 
@@ -90,7 +91,7 @@ class _Lowering:
         self.users = graph.users()
         self.values: dict[str, Stored | Pending] = {}
         self.layers: dict[str, Layer] = {}
-        self.driving = graph.driving()
+        self.driving, self.timed = graph.driving(), graph.timed()
         self.composer = Composer(graph, self.values, self.users, self.driving)
         self.pools = Pools(graph, self.values, self.users, self.driving, self.layers)
 
@@ -204,6 +205,11 @@ class _Lowering:
             gate = GateLayer(node.name, node.shape, (node.name,), stored.layer, pooling, policy)
             return Stored(self.add(gate), stored.unit, stored.offset)
         source = self.plain(node.inputs[0]).layer
+        if policy == "lateral" and node.name in self.driving and node.inputs[0] in self.timed:
+            operator = f"aten.max_pool{len(pooling.kernel)}d.default"
+            given: list[Any] = [plain(part) for part in (Place(0), *vars(pooling).values())]
+            named = (node.name, node.shape, (node.name,))
+            return Stored(self.add(FunctionLayer(*named, [source.name], operator, (given, {}))))
         return Stored(self.add(MaxPoolLayer(node.name, node.shape, (node.name,), source, pooling)))
 
     def fire(self, node: Node, bound: Tensor | None) -> Stored:

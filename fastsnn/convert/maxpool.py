@@ -6,15 +6,22 @@ before    the pool moves before the neuron: the maximum of the currents, which i
 gate      a window passes on the spikes of the input that has spiked most so far
 or        a window spikes where any of its inputs does
 average   an average pool takes its place; equal to the trained network only if that was trained with it
-A max pool whose input is not made of spikes alone takes the largest number step by step, whatever the policy.
+
+A max pool in front of an activation is one behind it, where spikes are pooled: the largest of values is where they are
+clipped as well. Any other of what is not made of spikes alone takes, as `lateral`, what the largest sum so far changes
+by; otherwise the largest number of each step.
 """
 
+from dataclasses import replace
+
 from fastsnn.convert import movement
-from fastsnn.convert.graph import Graph, MaxPool, Move, Neuron, Node, Window
+from fastsnn.convert.graph import Affine, Graph, MaxPool, Move, Neuron, Node, Window
 from fastsnn.windows import Pooling, Shape, window_index
 
 POLICIES = ("lateral", "before", "gate", "average", "or")
 DEFAULT = "lateral"
+# of spikes
+POOLED = ("lateral", "gate", "or")
 
 
 def apply_policy(graph: Graph, policy: str) -> Graph:
@@ -27,6 +34,10 @@ def apply_policy(graph: Graph, policy: str) -> Graph:
 class _Rewriting:
     def __init__(self, graph: Graph, policy: str) -> None:
         self.old, self.policy = graph, policy
+        self.users, self.timed = graph.users(), graph.timed()
+        # what stands in front of neurons that take its place -> the pool
+        self.waiting: dict[str, Node] = {}
+        self.pools = {name: n.payload for name, n in graph.nodes.items() if isinstance(n.payload, MaxPool)}
         self.new = Graph()
         self.renamed: dict[str, Node] = {}
         # a neuron behind a pool -> the activation that it stands for
@@ -34,6 +45,11 @@ class _Rewriting:
 
     def run(self) -> Graph:
         for node in self.old.nodes.values():
+            if self.waits(node):
+                continue
+            if isinstance(node.payload, Neuron) and node.inputs[0] in self.waiting:
+                self.renamed[node.name] = self.behind(node, self.waiting[node.inputs[0]])
+                continue
             inputs = tuple(self.renamed[name].name for name in node.inputs)
             if isinstance(node.payload, MaxPool):
                 self.renamed[node.name] = self.pool(node, node.payload.pooling, self.renamed[node.inputs[0]])
@@ -41,6 +57,39 @@ class _Rewriting:
                 self.renamed[node.name] = self.new.add(node.name, node.payload, inputs, node.shape, node.origin)
         self.new.outputs = [self.renamed[name].name for name in self.old.outputs]
         return self.named(self.new.pruned())
+
+    def waits(self, node: Node) -> bool:
+        """Whether a pool of numbers that change over time, or what scales it, is left to the neurons that read it."""
+        if self.policy not in POOLED or node.name in self.waiting:
+            return node.name in self.waiting
+        if not isinstance(node.payload, MaxPool) or node.inputs[0] not in self.timed or self.spikes(node.inputs[0]):
+            return False
+        last = node.name
+        if len(self.users[last]) == 1 and self.users[last][0] != "output":
+            user = self.old.nodes[self.users[last][0]]
+            if isinstance(user.payload, Affine) and _rising(user.payload):
+                last = user.name
+        readers = [self.old.nodes.get(name) for name in self.users[last]]
+        if not readers or not all(n and isinstance(n.payload, Neuron) and n.payload.given is None for n in readers):
+            return False
+        self.waiting[node.name] = self.waiting[last] = node
+        return True
+
+    def spikes(self, name: str) -> bool:
+        """Whether something is made of spikes alone."""
+        node = self.old.nodes[name]
+        if isinstance(node.payload, Move | MaxPool | Affine):
+            return all(map(self.spikes, node.inputs))
+        return isinstance(node.payload, Neuron)
+
+    def behind(self, neuron: Node, pool: Node) -> Node:
+        """Neurons in front of the pool that they stand behind, and the pool, of their spikes."""
+        source, scaled = self.renamed[pool.inputs[0]], self.old.nodes[neuron.inputs[0]]
+        if isinstance(scaled.payload, Affine):
+            source = self.new.add(scaled.name, scaled.payload, (source.name,), source.shape, scaled.origin)
+        fired = self.new.add(neuron.name, neuron.payload, (source.name,), source.shape, neuron.origin)
+        payload = replace(self.pools[pool.name], policy=self.policy)
+        return self.new.add(pool.name, payload, (fired.name,), pool.shape, pool.origin)
 
     def named(self, graph: Graph) -> Graph:
         """Neurons behind pools get the name of the activation that they stand for, where it is free."""
@@ -81,6 +130,11 @@ class _Rewriting:
             pooled.append(moved)
         index = movement.channel_index(table, [p.shape for p in pooled])
         return self.new.add(node.name, Move(index), tuple(p.name for p in pooled), shape, node.origin)
+
+
+def _rising(affine: Affine) -> bool:
+    """Whether it does the same everywhere, and the largest value stays the largest."""
+    return affine.scale.ndim < 2 and affine.shift.ndim < 2 and bool((affine.scale > 0).all())
 
 
 def _average(pooling: Pooling, shape: Shape) -> Window:

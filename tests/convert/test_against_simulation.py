@@ -226,21 +226,68 @@ def test_max_pooling_is_what_its_policy_says(policy):
             assert relative(snn.analog(x, clip=False), model(x)) < 1e-9
 
 
-def test_max_pooling_of_numbers_takes_the_largest_of_each_step():
+@pytest.mark.parametrize("policy", ["lateral", "or"])
+def test_max_pooling_of_numbers_is_that_of_sums_or_of_each_step(policy):
     def forward(m, x):
         x = m.n(F.relu(m.a(x)))
         x = F.relu(m.b(F.max_pool2d(x, 2)))
-        return m.fc(gap(F.relu(F.max_pool2d(m.b(x) + x, 3, 2, 1, ceil_mode=True))))
+        return m.fc(gap(F.relu(m.n(F.max_pool2d(m.b(x) + x, 3, 2, 1, ceil_mode=True)))))
 
     model = Body(forward, a=conv(3, 4), n=nn.BatchNorm2d(4), b=conv(4, 4), fc=nn.Linear(4, 4))
     model, x = randomise(model).double().eval(), images(4)
     # a channel in which a spike is worth less than none
     nn.init.constant_(model.n.weight[:1], -0.8)
-    snn = fastsnn.convert(model, calibration(), precision="float64", timesteps=T, threshold=RULE)
-    reference = simulate(model, x, T, list(snn.thresholds.values()))
+    options = {"timesteps": T, "threshold": RULE, "max_pool": policy}
+    snn = fastsnn.convert(model, calibration(), precision="float64", **options)
+    reference = simulate(model, x, T, list(snn.thresholds.values()), pooled=policy)
     assert same(all_spikes(snn, x), reference.spikes)
     assert (snn.logits_over_time(x) - reference.logits[0]).abs().max() < 1e-9
-    assert far_from(fastsnn.convert(model, calibration(), timesteps=T, threshold=RULE), x, reference)[0] < 1e-3
+    assert far_from(fastsnn.convert(model, calibration(), **options), x, reference)[0] < 1e-3
+
+
+@pytest.mark.parametrize("policy", ["lateral", "gate", "or"])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_max_pool_in_front_of_an_activation_is_one_of_spikes(policy, scaled):
+    def body(before):
+        def forward(m, x):
+            x = F.relu(m.a(x))
+            y = m.b(x)
+            if before:
+                y = F.max_pool2d(y, 3, 2, 1)
+                y = F.relu(m.n(y) if scaled else y)
+            else:
+                y = F.max_pool2d(F.relu(m.n(y) if scaled else y), 3, 2, 1)
+            return m.fc(gap(F.relu(m.c(y))))
+
+        return Body(forward, a=conv(3, 4), b=conv(4, 4), n=nn.BatchNorm2d(4), c=conv(4, 4), fc=nn.Linear(4, 4))
+
+    model, x = randomise(body(True)).double().eval(), images(4)
+    nn.init.uniform_(model.n.weight, 0.2, 1)
+    twin = body(False).double().eval()
+    twin.load_state_dict(model.state_dict())
+    options = {"timesteps": T, "threshold": RULE, "max_pool": policy}
+    for precision in ("int32", "float64"):
+        snn = fastsnn.convert(model, calibration(), precision=precision, **options)
+        same_network = fastsnn.convert(twin, calibration(), precision=precision, **options)
+        assert list(snn.thresholds) == list(same_network.thresholds)
+        assert same(all_spikes(snn, x), all_spikes(same_network, x))
+        assert torch.equal(snn(x), same_network(x))
+    with torch.no_grad():
+        assert relative(snn.analog(x, clip=False), model(x)) < 1e-9
+
+
+def test_pools_that_several_activations_read_are_one_for_each():
+    def forward(m, x):
+        y = F.max_pool2d(m.b(F.relu(m.a(x))), 2)
+        return m.fc(gap(F.relu(m.c(torch.cat([F.relu(y), F.relu6(y)], 1)))))
+
+    model = Body(forward, a=conv(3, 4), b=conv(4, 4), c=conv(8, 4), fc=nn.Linear(4, 4))
+    model, x = randomise(model).double().eval(), images(4)
+    snn = fastsnn.convert(model, calibration(), precision="float64", timesteps=T, threshold=RULE)
+    assert len(snn.thresholds) == 4
+    assert str(snn.report).count("max pool of spikes (lateral)") == 2
+    with torch.no_grad():
+        assert relative(snn.analog(x, clip=False), model(x)) < 1e-9
 
 
 def test_a_neuron_that_a_max_pool_and_a_skip_read_stays_for_the_skip():
