@@ -149,6 +149,17 @@ def attention_over_channels_and_positions():
     return Body(forward, a=conv(3, 5), b=conv(2, 1, 5), fc=nn.Linear(5, 4))
 
 
+@entry(glu=None)
+def gated_linear_units():
+    """Half of the channels by the sigmoids of the others (Dauphin et al., ICML 2017)."""
+
+    def forward(m, x):
+        x = F.relu(m.a(x))
+        return m.fc(gap(F.relu(F.glu(m.b(x), 1) + x)))
+
+    return Body(forward, a=conv(3, 5), b=conv(5, 10), fc=nn.Linear(5, 4))
+
+
 @entry(div=None, linalg_vector_norm=None)
 def normalised():
     """Channels by their norms over positions, which are zero in steps without spikes."""

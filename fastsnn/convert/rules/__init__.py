@@ -95,6 +95,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "sum": pooling.sum_over,
     **dict.fromkeys(function.ELEMENTWISE, function.function),
     **dict.fromkeys(("softmax", "_softmax", "log_softmax", "_log_softmax"), function.over),
+    "glu": lambda call, x, dim=-1: function.over(call, x, dim),
     **dict.fromkeys(("linalg_vector_norm", "amin", "var", "std"), function.over),
     "layer_norm": norms.layer_norm,
     "rms_norm": norms.rms_norm,
