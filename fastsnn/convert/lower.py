@@ -205,7 +205,7 @@ class _Lowering:
             gate = GateLayer(node.name, node.shape, (node.name,), stored.layer, pooling, policy)
             return Stored(self.add(gate), stored.unit, stored.offset)
         source = self.plain(node.inputs[0]).layer
-        if policy == "lateral" and node.name in self.driving and node.inputs[0] in self.timed:
+        if policy in ("lateral", "gate") and node.name in self.driving and node.inputs[0] in self.timed:
             operator = f"aten.max_pool{len(pooling.kernel)}d.default"
             given: list[Any] = [plain(part) for part in (Place(0), *vars(pooling).values())]
             named = (node.name, node.shape, (node.name,))

@@ -8,8 +8,8 @@ or        a window spikes where any of its inputs does
 average   an average pool takes its place; equal to the trained network only if that was trained with it
 
 A max pool in front of an activation is one behind it, where spikes are pooled: the largest of values is where they are
-clipped as well. Any other of what is not made of spikes alone takes, as `lateral`, what the largest sum so far changes
-by; otherwise the largest number of each step.
+clipped as well. Any other of what is not made of spikes alone gives, as `lateral` and `gate`, what the largest sum so
+far changes by; otherwise the largest number of each step.
 """
 
 from dataclasses import replace
