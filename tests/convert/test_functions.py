@@ -160,6 +160,18 @@ def gated_linear_units():
     return Body(forward, a=conv(3, 5), b=conv(5, 10), fc=nn.Linear(5, 4))
 
 
+@entry(logsumexp=None, topk=None, cumsum=None)
+def over_positions():
+    """Smooth maxima, the largest few, and running sums."""
+
+    def forward(m, x):
+        x = F.relu(m.a(x))
+        y = torch.cat([x.logsumexp((2, 3)), x.flatten(2).topk(3)[0].mean(2)], 1)
+        return m.fc(F.relu(m.up(y)) + gap(F.relu(x.cumsum(2) - 1)))
+
+    return Body(forward, a=conv(3, 4), up=nn.Linear(8, 4), fc=nn.Linear(4, 4))
+
+
 @entry(div=None, linalg_vector_norm=None)
 def normalised():
     """Channels by their norms over positions, which are zero in steps without spikes."""
@@ -302,7 +314,7 @@ def test_two_neurons_carry_what_has_two_signs():
 
     slopes = nn.PReLU(6)
     slopes.weight.data = torch.linspace(-0.2, 0.5, 6)
-    for activation in (nn.LeakyReLU(0.2), slopes, nn.PReLU()):
+    for activation in (nn.LeakyReLU(0.2), slopes, nn.PReLU(), nn.RReLU()):
         net = model(activation).double().eval()
         snn = fastsnn.convert(net, images(16, seed=5), precision="float64", timesteps=T)
         with torch.no_grad():

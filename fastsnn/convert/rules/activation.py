@@ -90,6 +90,12 @@ def leaky_relu(call: Call, x: Node, slope: float = 0.01) -> Node:
     return relu(call, x) if slope == 0 else _two_sided(call, x, torch.tensor(slope, dtype=torch.float64))
 
 
+def rrelu(call: Call, x: Node, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, *rest: Any) -> Node:
+    if training:
+        raise Refusal("it draws random numbers, which a conversion would freeze")
+    return leaky_relu(call, x, (lower + upper) / 2)
+
+
 def prelu(call: Call, x: Node, weight: Any) -> Node:
     slopes = parameter(weight, "its slope")
     return _two_sided(call, x, slopes if slopes.numel() == 1 else column(slopes, len(x.shape) - 1))

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from fastsnn.convert.graph import Function, Node
+from fastsnn.convert.graph import Function, Node, Refused
 from fastsnn.convert.rules.call import SHAPELESS, Call, Refusal
 from fastsnn.program.operators import Place, plain
 
@@ -36,6 +36,12 @@ def over(call: Call, x: Node, *args: Any, **kwargs: Any) -> Node:
     if not dims or any(dim % (len(x.shape) + 1) == 0 for dim in dims):
         raise Refusal(SHAPELESS)
     return function(call, x, *args, **kwargs)
+
+
+def largest(call: Call, x: Node, k: int, dim: int = -1, *rest: Any) -> list[Node]:
+    """The k largest values of a dimension of each sample."""
+    indices = call.add(Refused("the indices of the largest values have no spiking form"), x, suffix=".indices")
+    return [over(call, x, k, dim, *rest), indices]
 
 
 def product(call: Call, x: Node, y: Node) -> Node:
