@@ -204,12 +204,10 @@ class _Lowering:
         if gated and stored.offset.ndim < 2 and bool((stored.unit > 0).all()):
             gate = GateLayer(node.name, node.shape, (node.name,), stored.layer, pooling, policy)
             return Stored(self.add(gate), stored.unit, stored.offset)
-        source = self.plain(node.inputs[0]).layer
         if policy in ("lateral", "gate") and node.name in self.driving and node.inputs[0] in self.timed:
-            operator = f"aten.max_pool{len(pooling.kernel)}d.default"
-            given: list[Any] = [plain(part) for part in (Place(0), *vars(pooling).values())]
-            named = (node.name, node.shape, (node.name,))
-            return Stored(self.add(FunctionLayer(*named, [source.name], operator, (given, {}))))
+            given = plain([Place(0), *vars(pooling).values()])
+            return self.apply(node, f"aten.max_pool{len(pooling.kernel)}d.default", (given, {}))
+        source = self.plain(node.inputs[0]).layer
         return Stored(self.add(MaxPoolLayer(node.name, node.shape, (node.name,), source, pooling)))
 
     def fire(self, node: Node, bound: Tensor | None) -> Stored:

@@ -12,8 +12,6 @@ clipped as well. Any other of what is not made of spikes alone gives, as `latera
 far changes by; otherwise the largest number of each step.
 """
 
-from dataclasses import replace
-
 from fastsnn.convert import movement
 from fastsnn.convert.graph import Affine, Graph, MaxPool, Move, Neuron, Node, Window
 from fastsnn.windows import Pooling, Shape, window_index
@@ -35,9 +33,11 @@ class _Rewriting:
     def __init__(self, graph: Graph, policy: str) -> None:
         self.old, self.policy = graph, policy
         self.users, self.timed = graph.users(), graph.timed()
-        # what stands in front of neurons that take its place -> the pool
-        self.waiting: dict[str, Node] = {}
-        self.pools = {name: n.payload for name, n in graph.nodes.items() if isinstance(n.payload, MaxPool)}
+        # pools that stand in front of neurons which take their place, and what scales them -> the pool
+        self.waiting: dict[str, tuple[Node, Pooling]] = {}
+        for node in graph.nodes.values():
+            if policy in POOLED and isinstance(node.payload, MaxPool):
+                self.waiting |= dict.fromkeys(self.in_front(node), (node, node.payload.pooling))
         self.new = Graph()
         self.renamed: dict[str, Node] = {}
         # a neuron behind a pool -> the activation that it stands for
@@ -45,10 +45,10 @@ class _Rewriting:
 
     def run(self) -> Graph:
         for node in self.old.nodes.values():
-            if self.waits(node):
+            if node.name in self.waiting:
                 continue
             if isinstance(node.payload, Neuron) and node.inputs[0] in self.waiting:
-                self.renamed[node.name] = self.behind(node, self.waiting[node.inputs[0]])
+                self.renamed[node.name] = self.behind(node, *self.waiting[node.inputs[0]])
                 continue
             inputs = tuple(self.renamed[name].name for name in node.inputs)
             if isinstance(node.payload, MaxPool):
@@ -58,22 +58,19 @@ class _Rewriting:
         self.new.outputs = [self.renamed[name].name for name in self.old.outputs]
         return self.named(self.new.pruned())
 
-    def waits(self, node: Node) -> bool:
-        """Whether a pool of numbers that change over time, or what scales it, is left to the neurons that read it."""
-        if self.policy not in POOLED or node.name in self.waiting:
-            return node.name in self.waiting
-        if not isinstance(node.payload, MaxPool) or node.inputs[0] not in self.timed or self.spikes(node.inputs[0]):
-            return False
-        last = node.name
-        if len(self.users[last]) == 1 and self.users[last][0] != "output":
-            user = self.old.nodes[self.users[last][0]]
+    def in_front(self, pool: Node) -> tuple[str, ...]:
+        """A pool of numbers that change over time, and what scales it, where only neurons read them; or nothing."""
+        if pool.inputs[0] not in self.timed or self.spikes(pool.inputs[0]):
+            return ()
+        found: tuple[str, ...] = (pool.name,)
+        if pool.name not in self.old.outputs and len(self.users[pool.name]) == 1:
+            user = self.old.nodes[self.users[pool.name][0]]
             if isinstance(user.payload, Affine) and _rising(user.payload):
-                last = user.name
-        readers = [self.old.nodes.get(name) for name in self.users[last]]
-        if not readers or not all(n and isinstance(n.payload, Neuron) and n.payload.given is None for n in readers):
-            return False
-        self.waiting[node.name] = self.waiting[last] = node
-        return True
+                found += (user.name,)
+        if found[-1] in self.old.outputs:
+            return ()
+        readers = [self.old.nodes[name].payload for name in self.users[found[-1]]]
+        return found if all(isinstance(p, Neuron) and p.given is None for p in readers) else ()
 
     def spikes(self, name: str) -> bool:
         """Whether something is made of spikes alone."""
@@ -82,14 +79,13 @@ class _Rewriting:
             return all(map(self.spikes, node.inputs))
         return isinstance(node.payload, Neuron)
 
-    def behind(self, neuron: Node, pool: Node) -> Node:
+    def behind(self, neuron: Node, pool: Node, pooling: Pooling) -> Node:
         """Neurons in front of the pool that they stand behind, and the pool, of their spikes."""
         source, scaled = self.renamed[pool.inputs[0]], self.old.nodes[neuron.inputs[0]]
         if isinstance(scaled.payload, Affine):
             source = self.new.add(scaled.name, scaled.payload, (source.name,), source.shape, scaled.origin)
         fired = self.new.add(neuron.name, neuron.payload, (source.name,), source.shape, neuron.origin)
-        payload = replace(self.pools[pool.name], policy=self.policy)
-        return self.new.add(pool.name, payload, (fired.name,), pool.shape, pool.origin)
+        return self.new.add(pool.name, MaxPool(pooling, self.policy), (fired.name,), pool.shape, pool.origin)
 
     def named(self, graph: Graph) -> Graph:
         """Neurons behind pools get the name of the activation that they stand for, where it is free."""

@@ -25,3 +25,23 @@ def test_names_of_activations_are_kept():
     for policy in POLICIES:
         snn = fastsnn.convert(Named(), x, max_pool=policy, timesteps=4)
         assert list(snn.thresholds) == ["stem.pooled", "relu"], policy
+
+
+class Returned(nn.Module):
+    """A pool of numbers that nothing but the user reads, beside an activation with the name of a graph's end."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.output = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.ReLU()
+
+    def forward(self, x):
+        return nn.functional.max_pool2d(self.second(self.output(self.first(x))), 2)
+
+
+def test_a_pool_that_is_a_result_stays_one():
+    torch.manual_seed(0)
+    model, x = Returned().double().eval(), torch.randn(4, 3, 8, 8).double()
+    snn = fastsnn.convert(model, x, timesteps=4, precision="float64")
+    assert list(snn.thresholds) == ["output"]
+    with torch.no_grad():
+        assert (snn.analog(x, clip=False) - model(x)).abs().max() < 1e-9

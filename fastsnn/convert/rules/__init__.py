@@ -22,7 +22,7 @@ from fastsnn.convert.rules import (
     transposed,
     upsampling,
 )
-from fastsnn.convert.rules.call import Call, Refusal, constant
+from fastsnn.convert.rules.call import RANDOM, Call, Refusal, constant
 from fastsnn.convert.rules.loose import Loose, applied, moved
 from fastsnn.convert.rules.move import move
 from fastsnn.convert.rules.reasons import REASONS
@@ -123,7 +123,7 @@ def apply(graph: Graph, node: torch.fx.Node, operator: str, name: str, origin: s
             return _item(*args)
         drawn = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
         if drawn and operator not in RULES and operator not in REASONS:
-            raise Refusal("it draws random numbers, which a conversion would freeze")
+            raise Refusal(RANDOM)
         if not read or operator in SHAPE_ONLY:
             return _constant(call, args, kwargs)
         if operator in IDENTITY:

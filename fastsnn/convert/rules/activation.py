@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fastsnn.convert.graph import Add, Affine, Neuron, Node, Potential
-from fastsnn.convert.rules.call import Call, Refusal, affine, column, parameter, per_sample
+from fastsnn.convert.rules.call import RANDOM, Call, Refusal, affine, column, parameter, per_sample
 from fastsnn.convert.rules.function import function, over
 
 
@@ -92,7 +92,7 @@ def leaky_relu(call: Call, x: Node, slope: float = 0.01) -> Node:
 
 def rrelu(call: Call, x: Node, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, *rest: Any) -> Node:
     if training:
-        raise Refusal("it draws random numbers, which a conversion would freeze")
+        raise Refusal(RANDOM)
     return leaky_relu(call, x, (lower + upper) / 2)
 
 

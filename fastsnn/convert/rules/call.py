@@ -10,6 +10,7 @@ from fastsnn.convert import movement
 from fastsnn.convert.graph import Affine, Graph, Move, Node, Payload, channels_last, reduced
 
 PRODUCT = "of products of matrices, those of two values and of a value with a matrix [K, O] behind it are supported"
+RANDOM = "it draws random numbers, which a conversion would freeze"
 SHAPELESS = "it changes the number of samples or mixes them"
 
 
